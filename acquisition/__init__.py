@@ -1,0 +1,1 @@
+"""Streams become a recording: discovery, recorder, replay, simulator."""

@@ -1,0 +1,1 @@
+"""The join of the layers: decoder, splits, training, live use, report, demo."""

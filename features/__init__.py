@@ -1,0 +1,1 @@
+"""Windows become tokens: band differential entropy, heart-rate variability."""

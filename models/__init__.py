@@ -1,0 +1,1 @@
+"""Tokens become predictions: the inter-cortical transformer and its training."""

@@ -1,0 +1,174 @@
+"""One stream of a recording as an :class:`xarray.Dataset`."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from physioemo.clock import correct_time, find_gaps, measured_rate
+from physioemo.description import CHANNEL_FORMATS, StreamDescription
+from physioemo.errors import DataError, SignalError
+from physioemo.units import conversion_factor, joint_unit
+
+__all__ = ["describe_stream", "make_stream", "signal_in_unit", "stream_quality"]
+
+_FORMAT_OF = {dtype: name for name, dtype in CHANNEL_FORMATS.items() if dtype}
+
+
+def channel_format_of(signal: np.ndarray) -> str:
+    """Return LSL's channel format that holds an array without loss."""
+    if signal.dtype.kind in "OUT":
+        return "string"
+    name = _FORMAT_OF.get(signal.dtype.newbyteorder("<").str.replace("|", "<"))
+    if name is None:
+        raise DataError(
+            f"found samples of type {signal.dtype}, expected one of {', '.join(_FORMAT_OF)} or "
+            "text; convert them to a type that holds them without loss"
+        )
+    return name
+
+
+def make_stream(
+    signal: np.ndarray,
+    description: StreamDescription,
+    *,
+    time: np.ndarray | None = None,
+    raw_time: np.ndarray | None = None,
+    clock_offsets: np.ndarray | None = None,
+) -> xr.Dataset:
+    """Return a stream of a recording.
+
+    Parameters
+    ----------
+    signal : ndarray, shape (time, channel)
+        Samples in the units of the description, in the device's own number type.
+    description : StreamDescription
+        Names, units, rate and origin.
+    time : ndarray, shape (time,), optional
+        Session time in seconds; by default computed from `raw_time` and `clock_offsets`,
+        or else ``arange(n) / sfreq``.
+    raw_time : ndarray, shape (time,), optional
+        Stamps as the device's computer gave them, in seconds.
+    clock_offsets : ndarray, shape (measurement, 3), optional
+        Remote time, offset and uncertainty, all in seconds.
+
+    Raises
+    ------
+    SignalError
+        If shapes contradict each other or stamps are not finite.
+    """
+    signal = np.asarray(signal)
+    offsets = np.zeros((0, 3)) if clock_offsets is None else np.asarray(clock_offsets, float)
+    if signal.ndim != 2 or signal.shape[1] != len(description.ch_names):
+        raise SignalError(
+            f"stream {description.name!r}: found samples of shape {signal.shape}, expected "
+            f"(time, {len(description.ch_names)})"
+        )
+    if time is None:
+        time = _default_time(len(signal), description, raw_time, offsets)
+    raw_time = time if raw_time is None else raw_time
+    for what, stamps in (("time", time), ("raw_time", raw_time)):
+        _check_stamps(stamps, len(signal), f"stream {description.name!r}: {what}")
+    dtype = object if description.is_text else CHANNEL_FORMATS[description.channel_format]
+    return xr.Dataset(
+        {
+            "signal": (("time", "channel"), signal.astype(dtype, copy=False)),
+            "raw_time": ("time", np.asarray(raw_time, float), {"units": "s"}),
+            "clock_offset": (("clock_measurement", "clock_field"), offsets, {"units": "s"}),
+        },
+        coords={
+            "time": ("time", np.asarray(time, float), {"units": "s"}),
+            "channel": ("channel", np.array(description.ch_names, dtype=object)),
+            "channel_unit": ("channel", np.array(description.units, dtype=object)),
+            "channel_type": ("channel", np.array(description.ch_types, dtype=object)),
+            "clock_field": ["remote_time", "offset", "uncertainty"],
+        },
+        attrs=_attributes(description),
+    )
+
+
+def _attributes(description: StreamDescription) -> dict[str, Any]:
+    fields = description.to_dict()
+    for name in ("ch_names", "units", "ch_types"):
+        del fields[name]
+    return {
+        **fields,
+        "sfreq": float(description.sfreq),
+        "unit": joint_unit(description.units),
+    }
+
+
+def _default_time(
+    n: int, description: StreamDescription, raw_time: np.ndarray | None, offsets: np.ndarray
+) -> np.ndarray:
+    if raw_time is not None:
+        return correct_time(np.asarray(raw_time, float), offsets[:, 0], offsets[:, 1])
+    if description.sfreq <= 0 and n:
+        raise SignalError(
+            f"stream {description.name!r}: found an irregular stream without time stamps, "
+            "expected one stamp per sample"
+        )
+    return np.arange(n) / description.sfreq if n else np.zeros(0)
+
+
+def _check_stamps(stamps: np.ndarray, n: int, what: str) -> None:
+    stamps = np.asarray(stamps)
+    if stamps.shape != (n,):
+        raise SignalError(f"{what}: found shape {stamps.shape}, expected ({n},), one per sample")
+    if not np.isfinite(stamps).all():
+        first = int(np.flatnonzero(~np.isfinite(stamps))[0])
+        raise SignalError(f"{what}: found {stamps[first]} at sample {first}, expected seconds")
+
+
+def describe_stream(stream: xr.Dataset) -> StreamDescription:
+    """Return the description of a stream of a recording."""
+    names = {
+        "ch_names": [str(c) for c in stream["channel"].values],
+        "units": [str(c) for c in stream["channel_unit"].values],
+        "ch_types": [str(c) for c in stream["channel_type"].values],
+    }
+    fields = {k: v for k, v in stream.attrs.items() if k in StreamDescription.__annotations__}
+    return StreamDescription.from_dict({**fields, **names})
+
+
+def signal_in_unit(stream: xr.Dataset, channel: str, unit: str) -> np.ndarray:
+    """Return one channel as float64 in the wanted unit, shape (time,)."""
+    selected = stream.isel(channel=list(map(str, stream["channel"].values)).index(channel))
+    factor = conversion_factor(str(selected["channel_unit"].item()), unit)
+    return np.asarray(selected["signal"].values, float) * factor
+
+
+def stream_quality(stream: xr.Dataset) -> dict[str, Any]:
+    """Return what can be said of a stream's completeness, as plain numbers.
+
+    Returns
+    -------
+    dict
+        ``n_samples``; ``n_expected`` (by nominal rate over the spanned time);
+        ``duration_seconds``; ``nominal_rate_hz`` and ``measured_rate_hz``; ``gaps`` (list of
+        ``{"onset_seconds", "duration_seconds"}``); ``n_missing_values`` (NaN or infinite);
+        ``flat_channels`` (never change); ``jitter_seconds`` (standard deviation of the stamp
+        steps).
+    """
+    time, sfreq = stream["time"].values, float(stream.attrs["sfreq"])
+    gaps = find_gaps(time, sfreq)
+    span = float(time[-1] - time[0]) if len(time) else 0.0
+    within = np.delete(np.diff(time), gaps - 1) if len(time) > 1 else np.zeros(0)
+    values = stream["signal"].values
+    numeric = values.dtype.kind in "fiu"
+    flat = (values == values[:1]).all(axis=0) if numeric and len(values) > 1 else np.zeros(0, bool)
+    names = [str(c) for c in stream["channel"].values]
+    return {
+        "n_samples": len(time),
+        "n_expected": round(span * sfreq) + 1 if sfreq > 0 and len(time) else len(time),
+        "duration_seconds": span,
+        "nominal_rate_hz": sfreq,
+        "measured_rate_hz": measured_rate(time, sfreq),
+        "gaps": [
+            {"onset_seconds": float(time[i - 1]), "duration_seconds": float(time[i] - time[i - 1])}
+            for i in gaps
+        ],
+        "n_missing_values": int((~np.isfinite(values)).sum()) if values.dtype.kind == "f" else 0,
+        "flat_channels": [n for n, f in zip(names, flat, strict=False) if f],
+        "jitter_seconds": float(within.std()) if len(within) and sfreq > 0 else float("nan"),
+    }
