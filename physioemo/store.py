@@ -199,7 +199,9 @@ def _open_sealed(folder: Path) -> Recording:
     try:
         root = zarr.open_group(str(folder), mode="r")
         _check_schema(dict(root.attrs), folder)
-        tree = xr.open_datatree(str(folder), engine="zarr", chunks=None)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Object at journal")
+            tree = xr.open_datatree(str(folder), engine="zarr", chunks=None)
     except NewerSchemaError:
         raise
     except Exception as error:  # zarr and xarray raise many kinds for damaged metadata
@@ -324,4 +326,6 @@ def _publish(
     with warnings.catch_warnings():
         # Readers without consolidated metadata find the groups by listing the folder.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
+        # The journal lies here until the sealed store has been checked.
+        warnings.filterwarnings("ignore", message="Object at journal")
         zarr.consolidate_metadata(str(folder))

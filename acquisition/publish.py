@@ -1,0 +1,126 @@
+"""Pushing signals into LSL at the pace of their own time stamps."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from physioemo.acquisition.lsl import make_outlet, push
+from physioemo.description import StreamDescription
+
+__all__ = ["Block", "publish"]
+
+CHUNK_SECONDS = 0.02
+"""Samples are pushed this often in real time, as amplifiers do."""
+
+_GRACE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of several streams.
+
+    Parameters
+    ----------
+    start_seconds, stop_seconds : float
+        The stretch on the publisher's own time axis.
+    parts : mapping of str to (signal, time)
+        Samples (time, channel) and times (time,) of each stream, by outlet key.
+    """
+
+    start_seconds: float
+    stop_seconds: float
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+def publish(
+    blocks: Iterable[Block],
+    descriptions: Mapping[str, StreamDescription],
+    *,
+    speed: float = 1.0,
+    simulated: bool = False,
+    wait_seconds: float = 0.0,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[float], None] = lambda seconds: None,
+) -> int:
+    """Publish blocks as LSL streams; return the number of samples that were pushed.
+
+    Stamps are the start of the publication plus the block's own time, whatever the speed: a
+    faster replay keeps the recording's own rates.
+
+    Parameters
+    ----------
+    blocks : iterable of Block
+        In order of time.
+    descriptions : mapping of str to StreamDescription
+        One outlet is opened for each.
+    speed : float
+        How many times faster than real time.
+    simulated : bool
+        Mark all streams as simulated.
+    wait_seconds : float
+        Wait at most this long until somebody listens to every stream.
+    should_stop : callable
+        Asked before every push.
+    on_progress : callable
+        Told the published time in seconds after each block.
+    """
+    import pylsl
+
+    outlets = {k: make_outlet(d, simulated=simulated) for k, d in descriptions.items()}
+    _wait_for_consumers(outlets, wait_seconds, should_stop)
+    n_pushed, began, base, first = 0, time.monotonic(), pylsl.local_clock(), None
+    for block in blocks:
+        first = block.start_seconds if first is None else first
+        for at, key, signal, stamps in _chunks(block, CHUNK_SECONDS * max(1.0, speed)):
+            _sleep_until(began + (at - first) / speed, should_stop)
+            if should_stop():
+                return n_pushed
+            push(outlets[key], signal, base + (stamps - first))
+            n_pushed += len(signal)
+        on_progress(block.stop_seconds - first)
+    if any(outlet.have_consumers() for outlet in outlets.values()):
+        # liblsl drops what is still in its send buffers when an outlet goes.
+        _sleep_until(time.monotonic() + _GRACE_SECONDS, should_stop)
+    return n_pushed
+
+
+def _wait_for_consumers(
+    outlets: Mapping[str, Any], seconds: float, should_stop: Callable[[], bool]
+) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not should_stop():
+        if all(outlet.have_consumers() for outlet in outlets.values()):
+            return
+        time.sleep(0.05)
+
+
+def _chunks(
+    block: Block, chunk_seconds: float
+) -> Iterator[tuple[float, str, np.ndarray, np.ndarray]]:
+    """Cut a block into short chunks; each is due when its last sample has been taken."""
+    edges = np.arange(block.start_seconds, block.stop_seconds, chunk_seconds)[1:]
+    edges = np.append(edges, block.stop_seconds)
+    # Stamps of some devices step backwards; the running maximum keeps the order of samples.
+    cuts = {
+        key: np.searchsorted(np.maximum.accumulate(stamps), edges) if len(stamps) else None
+        for key, (_, stamps) in block.parts.items()
+    }
+    done = dict.fromkeys(block.parts, 0)
+    for i, edge in enumerate(edges):
+        for key, (signal, stamps) in block.parts.items():
+            cut = cuts[key]
+            if cut is None:
+                continue
+            stop = len(stamps) if i == len(edges) - 1 else int(cut[i])
+            if stop > done[key]:
+                part = slice(done[key], stop)
+                done[key] = stop
+                yield float(edge), key, signal[part], stamps[part]
+
+
+def _sleep_until(due: float, should_stop: Callable[[], bool]) -> None:
+    while (left := due - time.monotonic()) > 0 and not should_stop():
+        time.sleep(min(left, 0.1))

@@ -1,0 +1,245 @@
+"""The recorder: any number of LSL streams into one journal, sealed when it stops."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from physioemo.acquisition.lsl import describe, find_streams, open_inlet, refuse_twins
+from physioemo.acquisition.recorder_threads import ClockWatch, StreamStatus, StreamTap
+from physioemo.acquisition.streams import rate_problem
+from physioemo.errors import PhysioEmoError, StoreError
+from physioemo.fingerprint import package_versions
+from physioemo.journal import FrameKind, Journal
+from physioemo.overrides import Overrides
+from physioemo.recording import Recording
+from physioemo.store import JOURNAL, SCHEMA_VERSION, prepare_folder, seal
+
+__all__ = ["RecordingSummary", "record"]
+
+FLUSH_SECONDS = 0.25
+SYNC_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class RecordingSummary:
+    """What a finished recording holds.
+
+    Parameters
+    ----------
+    recording : Recording
+        The sealed recording.
+    statuses : tuple of StreamStatus
+        The last status of each stream.
+    problems : tuple of str
+        One sentence each; empty if all is well.
+    """
+
+    recording: Recording
+    statuses: tuple[StreamStatus, ...]
+    problems: tuple[str, ...]
+
+
+def record(
+    out: str | Path,
+    *,
+    predicates: Sequence[str] = (),
+    duration_seconds: float | None = None,
+    stop_when_idle_seconds: float | None = None,
+    overrides: Overrides | None = None,
+    overwrite: bool = False,
+    find_seconds: float = 2.0,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_status: Callable[[tuple[StreamStatus, ...]], None] = lambda statuses: None,
+    attrs: dict[str, Any] | None = None,
+) -> RecordingSummary:
+    """Record LSL streams until told to stop, then seal the recording.
+
+    Everything goes to the journal first: raw samples, raw stamps and clock offsets, written
+    every 0.25 s and forced to disk every second. What is on disk survives whatever happens to
+    this process.
+
+    Parameters
+    ----------
+    out : str or Path
+        Folder to create.
+    predicates : sequence of str
+        XPath predicates such as ``"name='EEG'"``; none means every stream on the network.
+    duration_seconds : float, optional
+        Stop after this long; by default when `should_stop` says so or on Ctrl-C.
+    stop_when_idle_seconds : float, optional
+        Stop when data came and then no stream delivered any for this long.
+    overrides : Overrides, optional
+        Names, units and rates for streams that do not say theirs.
+    overwrite : bool
+        Replace a recording that is already there.
+    find_seconds : float
+        How long to look for streams.
+    should_stop, on_status : callable
+        Asked, and told the status of all streams, four times a second.
+    attrs : dict, optional
+        Session attributes (JSON-able), such as ``subject``.
+
+    Raises
+    ------
+    StreamError
+        If streams are missing, cannot be told apart or do not describe themselves.
+    RecordingExistsError
+        If something is at `out`.
+    DiskFullError
+        If the disk fills; the journal holds everything up to then.
+    """
+    folder = Path(out)
+    taps = _open_taps(predicates, overrides or Overrides(), find_seconds)
+    prepare_folder(folder, overwrite=overwrite)
+    journal = Journal(folder / JOURNAL)
+    journal.append_json(FrameKind.SESSION, 0, _session(predicates, attrs or {}))
+    for tap in taps:
+        journal.append_json(FrameKind.STREAM, tap.number, tap.description.to_dict())
+    _run(journal, taps, duration_seconds, stop_when_idle_seconds, should_stop, on_status)
+    recording = seal(folder)
+    statuses = tuple(tap.status() for tap in taps)
+    return RecordingSummary(recording, statuses, tuple(find_problems(recording, statuses)))
+
+
+def _open_taps(
+    predicates: Sequence[str], overrides: Overrides, find_seconds: float
+) -> list[StreamTap]:
+    infos = find_streams(predicates, timeout_seconds=find_seconds)
+    refuse_twins(infos)
+    taps = []
+    for number, info in enumerate(infos):
+        inlet, full = open_inlet(info)
+        taps.append(StreamTap(number, inlet, describe(full, overrides)))
+    return taps
+
+
+def _session(predicates: Sequence[str], attrs: dict[str, Any]) -> dict[str, Any]:
+    import pylsl
+
+    return {
+        **attrs,
+        "schema_version": SCHEMA_VERSION,
+        "created_utc": datetime.now(UTC).isoformat(),
+        "local_clock_seconds": pylsl.local_clock(),
+        "clock": "LSL local clock of the recording computer",
+        "hostname": socket.gethostname(),
+        "predicates": list(predicates),
+        "versions": package_versions(),
+    }
+
+
+def _run(
+    journal: Journal,
+    taps: list[StreamTap],
+    duration_seconds: float | None,
+    idle_seconds: float | None,
+    should_stop: Callable[[], bool],
+    on_status: Callable[[tuple[StreamStatus, ...]], None],
+) -> None:
+    """Run the threads until it is time to stop; the journal is complete and closed after."""
+    stop = threading.Event()
+    workers: list[Any] = [
+        *(tap.start(journal, stop) for tap in taps),
+        ClockWatch(taps).start(journal, stop),
+    ]
+    reason = "stopped"
+    try:
+        reason = _watch(journal, taps, duration_seconds, idle_seconds, should_stop, on_status)
+    except KeyboardInterrupt:
+        pass
+    except StoreError as error:
+        reason = str(error)
+        raise
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+        end = {"reason": reason, "utc": datetime.now(UTC).isoformat()}
+        journal.append_json(FrameKind.END, 0, end)
+        journal.close()
+
+
+def _watch(
+    journal: Journal,
+    taps: list[StreamTap],
+    duration_seconds: float | None,
+    idle_seconds: float | None,
+    should_stop: Callable[[], bool],
+    on_status: Callable[[tuple[StreamStatus, ...]], None],
+) -> str:
+    began = synced = time.monotonic()
+    while True:
+        journal.flush()
+        now = time.monotonic()
+        if now - synced >= SYNC_SECONDS:
+            journal.sync()
+            synced = now
+        statuses = tuple(tap.status() for tap in taps)
+        on_status(statuses)
+        if should_stop() or _is_over(statuses, now - began, duration_seconds, idle_seconds):
+            return "stopped"
+        time.sleep(FLUSH_SECONDS)
+
+
+def _is_over(
+    statuses: tuple[StreamStatus, ...],
+    elapsed: float,
+    duration_seconds: float | None,
+    idle_seconds: float | None,
+) -> bool:
+    if duration_seconds is not None and elapsed >= duration_seconds:
+        return True
+    if all(s.state == "lost" for s in statuses):
+        return True
+    ages = [s.age_seconds for s in statuses if s.n_samples]
+    return idle_seconds is not None and bool(ages) and min(ages) >= idle_seconds
+
+
+def find_problems(recording: Recording, statuses: Sequence[StreamStatus] = ()) -> list[str]:
+    """Return one sentence for everything in a recording that its user should know at once."""
+    problems = list(recording.notes)
+    lost = {s.name for s in statuses if s.state == "lost"}
+    for key, quality in recording.quality().items():
+        description = recording.description(key)
+        what = f"stream {description.name!r}"
+        if description.name in lost:
+            problems.append(f"{what}: was lost before the end; everything up to then is kept")
+        if not quality["n_samples"]:
+            if description.sfreq > 0:
+                problems.append(f"{what}: found no data, expected {description.sfreq:g} Hz")
+            continue
+        if quality["n_missing_values"] and not description.missing_allowed:
+            problems.append(
+                f"{what}: found {quality['n_missing_values']} NaN or infinite values, expected "
+                "numbers; they are kept as they came and masked in every feature, check the "
+                "electrodes and the device's app"
+            )
+        if quality["gaps"]:
+            total = sum(g["duration_seconds"] for g in quality["gaps"])
+            problems.append(
+                f"{what}: found {len(quality['gaps'])} gaps of {total:.2f} s in all, expected "
+                "none; windows never span them"
+            )
+        if description.sfreq > 0:
+            problems += rate_problem(
+                description.name, description.sfreq, recording[key]["time"].values
+            )
+    return problems
+
+
+def recover(path: str | Path) -> Recording:
+    """Seal a recording that was cut off; on a sealed one it does nothing."""
+    try:
+        return seal(path)
+    except PhysioEmoError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"found that {path} cannot be sealed ({error}), expected free, writable space; the "
+            "journal is kept, free some space and run 'physioemo recover' again"
+        ) from error

@@ -1,0 +1,173 @@
+"""The recorder's threads: one per stream, and one for the clocks."""
+
+import contextlib
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from physioemo.acquisition.lsl import clock_offset, pull
+from physioemo.clock import find_gaps
+from physioemo.description import StreamDescription
+from physioemo.journal import FrameKind, Journal, encode_samples
+
+__all__ = ["ClockWatch", "StreamStatus", "StreamTap"]
+
+_POLL_SECONDS = 0.02
+_RATE_SECONDS = 5.0
+_SILENT_SECONDS = 1.5
+_CLOCK_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class StreamStatus:
+    """How one stream is doing right now.
+
+    Parameters
+    ----------
+    name : str
+        LSL name.
+    state : str
+        ``"waiting"`` (nothing yet), ``"live"``, ``"silent"`` (nothing for 1.5 s; normal for
+        markers) or ``"lost"``.
+    n_samples : int
+        Received so far.
+    nominal_rate_hz, measured_rate_hz : float
+        Declared rate and the rate of arrival over the last seconds (NaN if unknown).
+    age_seconds : float
+        Since the last sample arrived.
+    n_gaps, n_missing_values : int
+        Gaps by time stamps; NaN or infinite values.
+    clock_offset_seconds : float
+        Latest offset of the stream's clock (NaN if unknown).
+    """
+
+    name: str
+    state: str
+    n_samples: int
+    nominal_rate_hz: float
+    measured_rate_hz: float
+    age_seconds: float
+    n_gaps: int
+    n_missing_values: int
+    clock_offset_seconds: float
+
+
+class StreamTap:
+    """Pulls one inlet and appends what comes to the journal.
+
+    Parameters
+    ----------
+    number : int
+        The stream's number in the journal.
+    inlet : pylsl.StreamInlet
+        Already open.
+    description : StreamDescription
+        Of this stream.
+    """
+
+    def __init__(self, number: int, inlet: Any, description: StreamDescription) -> None:
+        self.number = number
+        self.inlet = inlet
+        self.description = description
+        self.clock_offset_seconds = float("nan")
+        self._n_samples = self._n_gaps = self._n_missing = 0
+        self._last_stamp = np.zeros(0)
+        self._last_arrival = time.monotonic()
+        self._recent: list[tuple[float, int]] = []
+        self._lost = False
+
+    def start(self, journal: Journal, stop: threading.Event) -> threading.Thread:
+        """Begin pulling in a thread of its own."""
+        thread = threading.Thread(target=self._run, args=(journal, stop), daemon=True)
+        thread.start()
+        return thread
+
+    def _run(self, journal: Journal, stop: threading.Event) -> None:
+        import pylsl
+
+        try:
+            while not stop.is_set():
+                self._pull(journal, timeout_seconds=0.2)
+                time.sleep(_POLL_SECONDS)
+            while self._pull(journal, timeout_seconds=0.0):
+                pass
+        except pylsl.util.LostError:
+            self._lost = True
+        finally:
+            with contextlib.suppress(Exception):
+                self.inlet.close_stream()
+
+    def _pull(self, journal: Journal, *, timeout_seconds: float) -> int:
+        values, stamps = pull(self.inlet, timeout_seconds=timeout_seconds)
+        if not len(stamps):
+            return 0
+        received = time.monotonic()
+        payload = encode_samples(stamps, values, received)
+        journal.append(FrameKind.SAMPLES, self.number, payload)
+        self._count(values, stamps, received)
+        return len(stamps)
+
+    def _count(self, values: np.ndarray, stamps: np.ndarray, received: float) -> None:
+        joined = np.concatenate([self._last_stamp, stamps])
+        self._n_gaps += len(find_gaps(joined, self.description.sfreq))
+        if values.dtype.kind == "f":
+            self._n_missing += int((~np.isfinite(values)).sum())
+        self._n_samples += len(stamps)
+        self._last_stamp, self._last_arrival = stamps[-1:], received
+        recent = [(t, n) for t, n in self._recent if received - t <= _RATE_SECONDS]
+        self._recent = [*recent, (received, self._n_samples)]
+
+    def status(self) -> StreamStatus:
+        """Return how the stream is doing right now."""
+        age = time.monotonic() - self._last_arrival
+        silent = "silent" if age > _SILENT_SECONDS else "live"
+        state = "lost" if self._lost else silent if self._n_samples else "waiting"
+        return StreamStatus(
+            self.description.name,
+            state,
+            self._n_samples,
+            self.description.sfreq,
+            self._arrival_rate(),
+            age,
+            self._n_gaps,
+            self._n_missing,
+            self.clock_offset_seconds,
+        )
+
+    def _arrival_rate(self) -> float:
+        recent = self._recent
+        if len(recent) < 2 or recent[-1][0] == recent[0][0]:
+            return float("nan")
+        return (recent[-1][1] - recent[0][1]) / (recent[-1][0] - recent[0][0])
+
+
+class ClockWatch:
+    """Measures every stream's clock offset every five seconds.
+
+    Parameters
+    ----------
+    taps : list of StreamTap
+        The streams to measure.
+    """
+
+    def __init__(self, taps: list[StreamTap]) -> None:
+        self.taps = taps
+
+    def start(self, journal: Journal, stop: threading.Event) -> threading.Thread:
+        """Begin measuring in a thread of its own."""
+        thread = threading.Thread(target=self._run, args=(journal, stop), daemon=True)
+        thread.start()
+        return thread
+
+    def _run(self, journal: Journal, stop: threading.Event) -> None:
+        while not stop.is_set():
+            for tap in self.taps:
+                # A probe of an answering stream takes 0.6 s once and nothing afterwards.
+                triple = None if stop.is_set() else clock_offset(tap.inlet, timeout_seconds=1.0)
+                if triple is not None:
+                    tap.clock_offset_seconds = float(triple[1])
+                    journal.append(FrameKind.CLOCK, tap.number, triple.astype("<f8").tobytes())
+            stop.wait(_CLOCK_SECONDS)

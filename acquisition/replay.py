@@ -1,0 +1,140 @@
+"""Replay: any recording as live LSL streams, with its own rates, names and markers."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from physioemo.acquisition.publish import Block, publish
+from physioemo.description import StreamDescription
+from physioemo.errors import CallError
+from physioemo.recording import Recording
+
+__all__ = ["replay", "replay_blocks", "replay_streams"]
+
+_BLOCK_SECONDS = 1.0
+_MARKERS = "recording-markers"
+
+
+def replay(
+    recording: Recording,
+    *,
+    speed: float = 1.0,
+    wait_seconds: float = 0.0,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[float], None] = lambda seconds: None,
+) -> int:
+    """Publish every stream of a recording; return the number of samples pushed.
+
+    Parameters
+    ----------
+    recording : Recording
+        What to replay.
+    speed : float
+        How many times faster than real time; stamps keep the recording's own rates.
+    wait_seconds : float
+        Wait at most this long until somebody listens to every stream.
+    should_stop, on_progress : callable
+        See :func:`physioemo.acquisition.publish.publish`.
+
+    Raises
+    ------
+    CallError
+        If the speed is not positive.
+    """
+    if not speed > 0:
+        raise CallError(f"found a speed of {speed}, expected a positive number such as 1 or 10")
+    streams = replay_streams(recording)
+    return publish(
+        replay_blocks(recording, streams),
+        {key: description for key, (description, _, _) in streams.items()},
+        speed=speed,
+        simulated=recording.simulated,
+        wait_seconds=wait_seconds,
+        should_stop=should_stop,
+        on_progress=on_progress,
+    )
+
+
+Streams = Mapping[str, tuple[StreamDescription, np.ndarray, np.ndarray]]
+
+
+def replay_streams(recording: Recording) -> Streams:
+    """Return description, samples (time, channel) and times of each stream to publish.
+
+    Events and trials that no marker stream of the recording holds become one marker stream.
+    """
+    streams = {}
+    for key in recording.streams:
+        description = recording.description(key)
+        stream = recording[key]
+        origin = description.source_id or description.name
+        description = _as_replay(description, f"replay-{origin}")
+        streams[key] = (description, stream["signal"].values, stream["time"].values)
+    rows = _orphan_markers(recording)
+    if rows:
+        texts = np.array([[text] for _, text in rows], object)
+        times = np.array([onset for onset, _ in rows])
+        streams[_MARKERS] = (_marker_description(), texts, times)
+    return streams
+
+
+def _as_replay(description: StreamDescription, source_id: str) -> StreamDescription:
+    from dataclasses import replace
+
+    return replace(description, source_id=source_id, uid="", hostname="", xml="")
+
+
+def _marker_description() -> StreamDescription:
+    return StreamDescription(
+        _MARKERS,
+        "Markers",
+        0.0,
+        ("marker",),
+        ("n/a",),
+        "string",
+        source_id=f"replay-{_MARKERS}",
+    )
+
+
+def _orphan_markers(recording: Recording) -> list[tuple[float, str]]:
+    events, trials = recording.events, recording.trials
+    orphan = np.array([str(s) == "" for s in events["stream"].values], bool)
+    rows = [
+        (float(onset), str(text))
+        for onset, text in zip(
+            events["onset_seconds"].values[orphan],
+            events["description"].values[orphan],
+            strict=True,
+        )
+    ]
+    if not any('"trial_start"' in str(t) for t in events["description"].values):
+        for trial in trials["trial"].values:
+            row = trials.sel(trial=trial)
+            onset, length = float(row["onset_seconds"]), float(row["duration_seconds"])
+            start = {"event": "trial_start", "trial": int(trial)}
+            start["stimulus"] = str(row["stimulus"].item())
+            rows.append((onset, json.dumps(start)))
+            rows.append((onset + length, json.dumps({"event": "trial_stop", "trial": int(trial)})))
+    return sorted(rows)
+
+
+def replay_blocks(recording: Recording, streams: Streams) -> Iterator[Block]:
+    """Yield all streams in stretches of a second."""
+    order = {k: np.maximum.accumulate(t) for k, (_, _, t) in streams.items() if len(t)}
+    if not order:
+        return
+    start = min(float(t[0]) for t in order.values())
+    stop = max(float(t[-1]) for t in order.values())
+    done = dict.fromkeys(order, 0)
+    n_blocks = int((stop - start) / _BLOCK_SECONDS) + 1
+    for i in range(n_blocks):
+        edge = start + (i + 1) * _BLOCK_SECONDS
+        parts = {}
+        for key, times in order.items():
+            _, signal, stamps = streams[key]
+            cut = int(np.searchsorted(times, edge))
+            if cut > done[key]:
+                parts[key] = (signal[done[key] : cut], stamps[done[key] : cut])
+                done[key] = cut
+        yield Block(edge - _BLOCK_SECONDS, edge, parts)
