@@ -181,7 +181,7 @@ def hop_window(
 def _stream_window(
     description: StreamDescription, signal: np.ndarray, time: np.ndarray
 ) -> StreamWindow:
-    by_channel = np.ascontiguousarray(signal.T)
+    by_channel = np.array(signal.T, order="C")  # a copy: the ring is written over
     return StreamWindow(
         by_channel,
         np.array(time, float),

@@ -1,0 +1,290 @@
+"""Train a model on tokens: plain tensors, seeded, the global random state left alone."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from physioemo.errors import CallError, SignalError
+from physioemo.models.checks import checked_labels
+from physioemo.models.losses import class_weights, weighted_cross_entropy
+from physioemo.models.prediction import (
+    call_model,
+    checked_windows,
+    forward_in_batches,
+    model_device,
+    predict_logits,
+    to_tensor,
+)
+
+__all__ = ["TrainingConfig", "TrainingResult", "predict_logits", "train_model"]
+
+FINAL_LEARNING_RATE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How to train; ``dataclasses.asdict`` of it is JSON.
+
+    Learning rate, weight decay, label smoothing and batch size are those published with
+    RBTransformer (arXiv 2511.13954). ``patience`` is the number of epochs without a better
+    validation loss after which training stops.
+
+    Raises
+    ------
+    CallError
+        If a value is out of its range.
+    """
+
+    n_epochs: int = 100
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-3
+    label_smoothing: float = 0.12
+    patience: int = 15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("n_epochs", "batch_size", "patience"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        _require(
+            0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "0 to below 1"
+        )
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What training did.
+
+    ``history`` has one dict per epoch: ``epoch`` (from 0), ``learning_rate``, ``train_loss``
+    (smoothed), ``validation_loss`` (not smoothed).
+    """
+
+    best_epoch: int
+    history: list[dict[str, float]]
+    stopped_early: bool
+
+
+@dataclass(frozen=True)
+class _Split:
+    tokens: Tensor  # (window, electrode, band)
+    labels: Tensor  # (window, dimension)
+    mask: Tensor | None  # (window, electrode)
+
+
+def train_model(
+    model: nn.Module,
+    tokens: ArrayLike,
+    labels: ArrayLike,
+    *,
+    validation_tokens: ArrayLike,
+    validation_labels: ArrayLike,
+    config: TrainingConfig,
+    electrode_mask: ArrayLike | None = None,
+    validation_electrode_mask: ArrayLike | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> TrainingResult:
+    """Train a model in place and leave it in eval mode with its best weights.
+
+    AdamW with a cosine schedule to 1e-6; cross-entropy with classes weighted by the training
+    labels, per dimension; early stopping on the validation loss (mean over dimensions). The
+    same model, data and config give the same weights on the same machine, and the global
+    random state is left as it was. Windows without a rating or a usable electrode are left out.
+
+    Parameters
+    ----------
+    model : nn.Module
+        ``model(tokens)`` or ``model(tokens, electrode_mask)`` to logits; stays on its device.
+    tokens, validation_tokens : array_like, shape (window, electrode, band)
+        Scaled tokens; those of electrodes outside the mask may be NaN. The two must come from
+        different trials, or the validation loss sees what was trained on.
+    labels, validation_labels : array_like of int, shape (window,) or (window, dimension)
+        Classes from 0; −1 is a missing rating.
+    config : TrainingConfig
+        How to train.
+    electrode_mask, validation_electrode_mask : array_like of bool, shape (window, electrode)
+        True where an electrode is usable.
+    on_epoch : callable, optional
+        Called with each new row of the history, for progress.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    SignalError
+        If a shape does not fit, a usable token is not finite, a label is not a class (the
+        message gives the index), or no window has a rating.
+    CallError
+        If the loss becomes NaN or infinite.
+    """
+    logit_shape = _logit_shape(model, tokens, electrode_mask)
+    training = _prepared(model, tokens, labels, electrode_mask, logit_shape, "")
+    validation = _prepared(
+        model,
+        validation_tokens,
+        validation_labels,
+        validation_electrode_mask,
+        logit_shape,
+        "validation_",
+    )
+    with _seeded(config.seed, training.tokens.device):
+        result, best = _fit(model, training, validation, config, logit_shape[1], on_epoch)
+    model.load_state_dict(best)
+    model.eval()
+    return result
+
+
+def _fit(
+    model: nn.Module,
+    training: _Split,
+    validation: _Split,
+    config: TrainingConfig,
+    n_outputs: int,
+    on_epoch: Callable[[dict[str, float]], None] | None,
+) -> tuple[TrainingResult, dict[str, Tensor]]:
+    weights = class_weights(training.labels, n_outputs)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    shuffle = torch.Generator().manual_seed(config.seed)
+    history: list[dict[str, float]] = []
+    best_epoch, best_loss, best = 0, math.inf, dict[str, Tensor]()
+    for epoch in range(config.n_epochs):
+        rate = _set_learning_rate(optimiser, config, epoch)
+        order = torch.randperm(len(training.tokens), generator=shuffle)
+        train_loss = _run_epoch(model, training, order, weights, optimiser, config)
+        validation_loss = _validation_loss(model, validation, weights, config.batch_size)
+        _require_finite(epoch, train_loss, validation_loss, rate)
+        history.append(
+            {
+                "epoch": epoch,
+                "learning_rate": rate,
+                "train_loss": train_loss,
+                "validation_loss": validation_loss,
+            }
+        )
+        if on_epoch is not None:
+            on_epoch(dict(history[-1]))
+        if validation_loss < best_loss:
+            best_epoch, best_loss, best = epoch, validation_loss, _copy_weights(model)
+        elif epoch - best_epoch >= config.patience:
+            return TrainingResult(best_epoch, history, stopped_early=True), best
+    return TrainingResult(best_epoch, history, stopped_early=False), best
+
+
+def _run_epoch(
+    model: nn.Module,
+    split: _Split,
+    order: Tensor,
+    weights: Tensor,
+    optimiser: torch.optim.Optimizer,
+    config: TrainingConfig,
+) -> float:
+    model.train()
+    total = torch.zeros((), device=split.tokens.device)
+    for rows in order.to(split.tokens.device).split(config.batch_size):
+        mask = None if split.mask is None else split.mask[rows]
+        logits = _per_dimension(call_model(model, split.tokens[rows], mask))
+        loss = weighted_cross_entropy(
+            logits, split.labels[rows], weights, label_smoothing=config.label_smoothing
+        )
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        total += loss.detach() * len(rows)
+    return float(total) / len(order)
+
+
+def _validation_loss(model: nn.Module, split: _Split, weights: Tensor, batch_size: int) -> float:
+    model.eval()
+    logits = forward_in_batches(model, split.tokens, split.mask, batch_size)
+    return float(weighted_cross_entropy(_per_dimension(logits), split.labels, weights))
+
+
+def _per_dimension(logits: Tensor) -> Tensor:
+    return logits if logits.ndim == 3 else logits.unsqueeze(1)  # (window, dimension, class)
+
+
+def _logit_shape(
+    model: nn.Module, tokens: ArrayLike, electrode_mask: ArrayLike | None
+) -> tuple[int, int]:
+    first = np.asarray(tokens)[:1]
+    mask = None if electrode_mask is None else np.asarray(electrode_mask)[:1]
+    shape = predict_logits(model, first, mask).shape
+    return (1, shape[1]) if len(shape) == 2 else (shape[1], shape[2])
+
+
+def _prepared(
+    model: nn.Module,
+    tokens: ArrayLike,
+    labels: ArrayLike,
+    electrode_mask: ArrayLike | None,
+    logit_shape: tuple[int, int],
+    prefix: str,
+) -> _Split:
+    values, mask = checked_windows(tokens, electrode_mask, prefix=prefix)
+    classes = checked_labels(labels, len(values), *logit_shape, name=f"{prefix}labels")
+    keep = (classes >= 0).any(axis=1)
+    if mask is not None:
+        keep &= mask.any(axis=1)
+    if not keep.any():
+        raise SignalError(
+            f"{prefix}labels have no rating in a window with a usable electrode, expected at "
+            f"least one: give rated {prefix.replace('_', ' ')}windows."
+        )
+    device = model_device(model)
+    return _Split(
+        to_tensor(values[keep], device),
+        to_tensor(classes[keep], device),
+        None if mask is None else to_tensor(mask[keep], device),
+    )
+
+
+def _copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _set_learning_rate(
+    optimiser: torch.optim.Optimizer, config: TrainingConfig, epoch: int
+) -> float:
+    """Cosine annealing (Loshchilov & Hutter 2017, arXiv 1608.03983), one step per epoch."""
+    share = 0.5 * (1.0 + math.cos(math.pi * epoch / config.n_epochs))
+    rate = FINAL_LEARNING_RATE + share * (config.learning_rate - FINAL_LEARNING_RATE)
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    return rate
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    # torch.manual_seed would reseed every device, and not all of them are restored here.
+    with torch.random.fork_rng(devices=[device.index] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def _require(holds: bool, name: str, value: Any, expected: str) -> None:
+    if not holds:
+        raise CallError(f"{name}={value!r} is out of range: give {expected}.")
+
+
+def _require_finite(epoch: int, train_loss: float, validation_loss: float, rate: float) -> None:
+    if not math.isfinite(train_loss + validation_loss):
+        raise CallError(
+            f"training diverged in epoch {epoch} (training loss {train_loss:g}, validation loss "
+            f"{validation_loss:g}) at learning rate {rate:g}: lower learning_rate or check the "
+            "scale of the tokens."
+        )
