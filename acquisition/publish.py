@@ -16,6 +16,7 @@ CHUNK_SECONDS = 0.02
 """Samples are pushed this often in real time, as amplifiers do."""
 
 _GRACE_SECONDS = 2.0
+_SETTLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ def _wait_for_consumers(
     end = time.monotonic() + seconds
     while time.monotonic() < end and not should_stop():
         if all(outlet.have_consumers() for outlet in outlets.values()):
+            # A second listener may still be on its way to the same streams.
+            time.sleep(_SETTLE_SECONDS)
             return
         time.sleep(0.05)
 

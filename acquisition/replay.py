@@ -1,7 +1,10 @@
 """Replay: any recording as live LSL streams, with its own rates, names and markers."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace as replaced
+from itertools import islice
 
 import numpy as np
 
@@ -20,6 +23,7 @@ def replay(
     recording: Recording,
     *,
     speed: float = 1.0,
+    duration_seconds: float | None = None,
     wait_seconds: float = 0.0,
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[float], None] = lambda seconds: None,
@@ -32,6 +36,8 @@ def replay(
         What to replay.
     speed : float
         How many times faster than real time; stamps keep the recording's own rates.
+    duration_seconds : float, optional
+        Stop after this much of the recording (whole seconds are published).
     wait_seconds : float
         Wait at most this long until somebody listens to every stream.
     should_stop, on_progress : callable
@@ -45,8 +51,9 @@ def replay(
     if not speed > 0:
         raise CallError(f"found a speed of {speed}, expected a positive number such as 1 or 10")
     streams = replay_streams(recording)
+    n_blocks = None if duration_seconds is None else math.ceil(duration_seconds / _BLOCK_SECONDS)
     return publish(
-        replay_blocks(recording, streams),
+        islice(replay_blocks(recording, streams), n_blocks),
         {key: description for key, (description, _, _) in streams.items()},
         speed=speed,
         simulated=recording.simulated,
@@ -80,9 +87,7 @@ def replay_streams(recording: Recording) -> Streams:
 
 
 def _as_replay(description: StreamDescription, source_id: str) -> StreamDescription:
-    from dataclasses import replace
-
-    return replace(description, source_id=source_id, uid="", hostname="", xml="")
+    return replaced(description, source_id=source_id, uid="", hostname="", xml="")
 
 
 def _marker_description() -> StreamDescription:

@@ -1,5 +1,6 @@
 """Time stamps: clock correction, gaps and measured rates. Pure functions on arrays."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -104,7 +105,7 @@ def segment_bounds(
 ) -> list[tuple[int, int]]:
     """Return (start, stop) sample indices of the stretches between gaps."""
     edges = [0, *find_gaps(time, sfreq, gap_seconds=gap_seconds).tolist(), len(time)]
-    return [(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    return [(a, b) for a, b in pairwise(edges) if b > a]
 
 
 def measured_rate(time: np.ndarray, sfreq: float) -> float:

@@ -185,7 +185,8 @@ class Journal:
         self._ballast = folder / "ballast"
         self._pending: list[bytes] = []
         self._sequence = 0
-        self._segment = -1
+        self._segment = self._file = -1
+        self._written = 0
         self._lock = threading.Lock()
         self._write_lock = threading.Lock()
         try:

@@ -1,5 +1,7 @@
 """The ring: chunks of a live stream in, windows of fixed length out, in fixed memory."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from physioemo.clock import find_gaps
@@ -51,7 +53,7 @@ class Ring:
         self._last = np.array(time[-1:], float)
         edges = [0, *gaps.tolist(), len(time)]
         windows: list[Window] = []
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in pairwise(edges):
             if start in gaps:
                 self.segment += 1
                 self._n = 0
@@ -70,8 +72,6 @@ class Ring:
             if self._n == len(self._time):
                 self._n = 0
                 windows.append(
-                    hop_window(
-                        self.key, self.description, self._signal, self._time, self.segment
-                    )
+                    hop_window(self.key, self.description, self._signal, self._time, self.segment)
                 )
         return windows

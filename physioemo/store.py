@@ -297,7 +297,8 @@ def _verify(folder: Path, key: str, stream: xr.Dataset) -> None:
     group = zarr.open_group(str(folder / key), mode="r")
     for name in ("signal", "raw_time", "time"):
         wanted = stream[name].values
-        found = np.asarray(group[name][...]).astype(wanted.dtype, copy=False)
+        array: Any = group[name]
+        found = np.asarray(array[...]).astype(wanted.dtype, copy=False)
         equal_nan = wanted.dtype.kind == "f"
         if not np.array_equal(found, wanted, equal_nan=equal_nan):
             raise DamagedRecordingError(

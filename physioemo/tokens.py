@@ -10,7 +10,7 @@ __all__ = ["TokenSet", "Tokens"]
 
 @dataclass(frozen=True)
 class Tokens:
-    """One family of features.
+    r"""One family of features.
 
     Parameters
     ----------

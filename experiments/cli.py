@@ -1,0 +1,225 @@
+"""Commands of the join: train, live, report, demo."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from physioemo.core_cli import override_options
+from physioemo.overrides import Overrides
+from physioemo.progress import progress
+
+__all__ = ["demo", "live", "report", "train"]
+
+
+@click.command()
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder of the decoder."
+)
+@click.option(
+    "--midpoint",
+    type=click.Choice(["drop", "low", "high"]),
+    default="drop",
+    show_default=True,
+    help="What a rating exactly in the middle of the scale is.",
+)
+@click.option("--preset", default="tiny", show_default=True, help="Size of the transformer.")
+@click.option("--window-seconds", default=1.0, show_default=True)
+@click.option("--hop-seconds", default=0.5, show_default=True)
+@click.option("--folds", default=5, show_default=True, help="Folds of grouped trials.")
+@click.option("--permutations", default=10, show_default=True, help="Runs with permuted labels.")
+@click.option("--epochs", default=60, show_default=True, help="At most.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace a decoder that is already there.")
+def train(
+    recordings: tuple[Path, ...],
+    out: Path,
+    midpoint: str,
+    preset: str,
+    window_seconds: float,
+    hop_seconds: float,
+    folds: int,
+    permutations: int,
+    epochs: int,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Train a decoder on recordings with rated trials, and score it on held-out trials."""
+    from physioemo.experiments.training import StudyConfig, train_decoder
+    from physioemo.store import open_recording
+
+    base = StudyConfig()
+    config = StudyConfig(
+        window_seconds=window_seconds,
+        hop_seconds=hop_seconds,
+        midpoint=midpoint,
+        preset=preset,
+        n_folds=folds,
+        n_permutations=permutations,
+        training=type(base.training)(**{**asdict(base.training), "n_epochs": epochs}),
+        seed=seed,
+    )
+    named = {_name(path, recordings): open_recording(path) for path in recordings}
+    with progress("training", 1.0) as update:
+        trained = train_decoder(
+            named, config, on_progress=lambda what, done, total: update(done / total)
+        )
+    trained.save(out, overwrite=overwrite)
+    print_scores(trained.evaluation)
+    click.echo(f"The decoder is in {out}.\nNext: physioemo live --decoder {out}")
+
+
+def _name(path: Path, paths: tuple[Path, ...]) -> str:
+    """Return a recording's name in results: the folder's, or the whole path if two share it."""
+    return path.stem if sum(p.stem == path.stem for p in paths) == 1 else path.as_posix()
+
+
+def print_scores(evaluation: dict[str, Any]) -> None:
+    """Print each score beside its baselines."""
+    stamp = "  LEAKY" if evaluation["leaky"] else ""
+    click.echo(
+        f"Balanced accuracy on {evaluation['n_trials']} held-out trials, "
+        f"{evaluation['protocol']}{stamp}:"
+    )
+    for name, s in evaluation["dimensions"].items():
+        permuted = s["permuted_balanced_accuracy"]
+        shuffled = f"{sum(permuted) / len(permuted):.2f}" if permuted else "not run"
+        low, high = s["interval_95"]
+        click.echo(
+            f"  {name:<10} {s['balanced_accuracy']:.2f} [{low:.2f}, {high:.2f}]   majority class "
+            f"{s['majority_balanced_accuracy']:.2f}   permuted labels {shuffled}   "
+            f"binomial p {s['p_binomial']:.2g}"
+        )
+
+
+@click.command()
+@click.option("--decoder", "folder", required=True, type=click.Path(path_type=Path))
+@click.option("--stream", "predicates", multiple=True, help="XPath predicate of the EEG stream.")
+@click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="Seconds.")
+@click.option(
+    "--stop-when-idle",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop when the stream came and then delivered nothing for this many seconds.",
+)
+@click.option("--find-seconds", default=5.0, show_default=True, help="How long to look.")
+@click.option("--json", "as_json", is_flag=True, help="Print the latency statistics as JSON.")
+@override_options
+def live(
+    folder: Path,
+    predicates: tuple[str, ...],
+    duration: float | None,
+    stop_when_idle: float | None,
+    find_seconds: float,
+    as_json: bool,
+    ch_names: tuple[str, ...],
+    unit: tuple[str, ...],
+    rates: tuple[str, ...],
+) -> None:
+    """Decode an EEG stream and publish the stream PhysioEmo-VAD until Ctrl-C."""
+    from physioemo.acquisition.lsl import configure_quietly
+    from physioemo.experiments.decoder import Decoder
+    from physioemo.experiments.live import run_live
+
+    configure_quietly()
+    summary = run_live(
+        Decoder.load(folder),
+        predicates=predicates,
+        overrides=Overrides.parse(ch_names, unit, rates),
+        duration_seconds=duration,
+        stop_when_idle_seconds=stop_when_idle,
+        find_seconds=find_seconds,
+        on_prediction=_ignore if as_json else _print_prediction(),
+    )
+    if as_json:
+        click.echo(json.dumps(asdict(summary), indent=2))
+        return
+    click.echo(
+        f"{summary.n_predictions} predictions, {summary.n_abstained} abstained; newest sample to "
+        f"prediction: median {1e3 * summary.latency_p50_seconds:.1f} ms, 99 % within "
+        f"{1e3 * summary.latency_p99_seconds:.1f} ms; {summary.ended}."
+    )
+
+
+def _ignore(prediction: Any, latency: float) -> None:
+    pass
+
+
+def _print_prediction() -> Any:
+    """Return a function that shows the newest prediction about once a second."""
+    import time
+
+    last = 0.0
+
+    def show(prediction: Any, latency: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= 1.0:
+            last = time.monotonic()
+            words = "  ".join(f"{d} {p:.2f}" for d, p in prediction.probability.items())
+            note = f"  ABSTAINS: {prediction.reason}" if prediction.abstain else ""
+            click.echo(f"P(high)  {words}  ({1e3 * latency:.0f} ms){note}")
+
+    return show
+
+
+@click.command()
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="HTML file to write.")
+@click.option("--decoder", type=click.Path(path_type=Path), help="Decoder whose scores to show.")
+@click.option("--overwrite", is_flag=True, help="Replace a report that is already there.")
+@override_options
+def report(
+    recordings: tuple[Path, ...],
+    out: Path,
+    decoder: Path | None,
+    overwrite: bool,
+    ch_names: tuple[str, ...],
+    unit: tuple[str, ...],
+    rates: tuple[str, ...],
+) -> None:
+    """Write one self-contained HTML file about recordings and a decoder."""
+    from physioemo.experiments.report import write_report
+    from physioemo.files import read_recording
+
+    overrides = Overrides.parse(ch_names, unit, rates)
+    opened = [read_recording(path, overrides) for path in recordings]
+    write_report(out, opened, decoder_folder=decoder, overwrite=overwrite)
+    click.echo(f"Wrote {out}.\nNext: open it in a browser.")
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--replay", is_flag=True, help="Use the real recordings FILES, not the simulator.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+@click.option("--decoder", type=click.Path(path_type=Path), help="Decoder to use with --replay.")
+@click.option("--seed", default=0, show_default=True, help="Who the simulated participant is.")
+@click.option(
+    "--effect", default=1.0, show_default=True, help="Size of affect's influence; 0 = none."
+)
+@click.option("--overwrite", is_flag=True, help="Replace the results of an earlier demo.")
+@override_options
+def demo(
+    files: tuple[Path, ...],
+    replay: bool,
+    out: Path,
+    decoder: Path | None,
+    seed: int,
+    effect: float,
+    overwrite: bool,
+    ch_names: tuple[str, ...],
+    unit: tuple[str, ...],
+    rates: tuple[str, ...],
+) -> None:
+    """Walk the whole thread: simulate (or replay FILES), record, train, live, report."""
+    from physioemo.experiments.demo import run_demo, run_replay_demo
+
+    if replay != bool(files):
+        raise click.UsageError("found FILES or --replay alone, expected both: --replay FILE ...")
+    if replay:
+        options = [f"--ch-names={o}" for o in ch_names] + [f"--unit={o}" for o in unit]
+        options += [f"--sfreq={o}" for o in rates]
+        run_replay_demo(out, files, decoder=decoder, options=options, overwrite=overwrite)
+    else:
+        run_demo(out, seed=seed, effect=effect, overwrite=overwrite)

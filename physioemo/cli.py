@@ -1,0 +1,102 @@
+"""The command line: a table of commands, each loaded when it is called."""
+
+import difflib
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+import click
+
+from physioemo import __version__
+from physioemo.errors import PhysioEmoError
+
+__all__ = ["COMMANDS", "cli", "main"]
+
+# name -> (module, function, one line for --help); a module is imported when it is called.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "demo": ("physioemo.experiments.cli", "demo", "The whole thread on a simulated participant."),
+    "doctor": ("physioemo.acquisition.cli", "doctor", "Check this computer: versions, LSL, disk."),
+    "import": ("physioemo.core_cli", "import_", "Turn an XDF or MNE file into a recording."),
+    "inspect": ("physioemo.core_cli", "inspect", "What is in a recording, and what is wrong."),
+    "live": ("physioemo.experiments.cli", "live", "Decode an EEG stream and publish predictions."),
+    "record": ("physioemo.acquisition.cli", "record", "Record LSL streams."),
+    "recover": ("physioemo.acquisition.cli", "recover", "Seal a recording that was cut off."),
+    "replay": ("physioemo.acquisition.cli", "replay", "Play a recording as LSL streams."),
+    "report": ("physioemo.experiments.cli", "report", "Write one self-contained HTML file."),
+    "simulate": ("physioemo.acquisition.cli", "simulate", "Publish a simulated participant."),
+    "streams": ("physioemo.acquisition.cli", "streams", "What is on the LSL network."),
+    "train": ("physioemo.experiments.cli", "train", "Train a decoder on rated recordings."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and summaries without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, function, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), function)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Name the nearest command when one is mistyped."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"found the command {args[0]!r}, expected one of --help{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands from the summaries alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row[2]) for name, row in sorted(COMMANDS.items())])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="physioemo")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Emotion decoding from synchronised EEG, eye, heart and skin recordings.
+
+    Start with 'physioemo demo'.
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main(args: Iterable[str] | None = None) -> None:
+    """Run the command line: exit code 0 done, 1 the work failed, 2 the call was wrong."""
+    for stream in (sys.stdout, sys.stderr):
+        # A Windows console of another code page must not stop a session over one letter.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
+    arguments = list(args) if args is not None else sys.argv[1:]
+    try:
+        code = cli.main(arguments, prog_name="physioemo", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except PhysioEmoError as error:
+        if "--debug" in arguments:
+            raise
+        click.echo(f"physioemo: {error}", err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("physioemo: stopped", err=True)
+        sys.exit(130)
+    except Exception as error:  # the user sees a sentence, the developer --debug
+        if "--debug" in arguments:
+            raise
+        click.echo(
+            f"physioemo: an unforeseen error ({type(error).__name__}: {error}); run it again as "
+            "'physioemo --debug ...' and report what it prints",
+            err=True,
+        )
+        sys.exit(1)
+    sys.exit(code or 0)

@@ -1,0 +1,140 @@
+"""Commands of the core: import, inspect."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from physioemo.overrides import Overrides
+
+__all__ = ["import_", "inspect", "override_options", "print_quality"]
+
+
+def override_options(function: Any) -> Any:
+    """Add the options that state what a stream does not say."""
+    text = "STREAM=VALUE; '*' as STREAM means every stream that lacks it."
+    options = (
+        click.option("--ch-names", multiple=True, help=f"Channel names, comma separated. {text}"),
+        click.option("--unit", multiple=True, help=f"Unit, or one per channel. {text}"),
+        click.option("--sfreq", "rates", multiple=True, help=f"Sampling rate in Hz. {text}"),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@override_options
+@click.option("--overwrite", is_flag=True, help="Replace a recording that is already there.")
+def import_(
+    file: Path,
+    out: Path,
+    ch_names: tuple[str, ...],
+    unit: tuple[str, ...],
+    rates: tuple[str, ...],
+    overwrite: bool,
+) -> None:
+    """Turn an XDF file, or any file that MNE reads, into the recording OUT."""
+    from physioemo.files import read_recording
+    from physioemo.store import create_recording
+
+    source = read_recording(file, Overrides.parse(ch_names, unit, rates))
+    recording = create_recording(
+        out,
+        {key: source[key] for key in source.streams},
+        trials=source.trials,
+        ratings=source.ratings,
+        events=source.events,
+        attrs=source.attrs,
+        overwrite=overwrite,
+    )
+    click.echo(f"{file} is now the recording {out}.")
+    print_quality(recording.quality())
+    for note in recording.notes:
+        click.echo(f"Note: {note}.")
+    click.echo(f"Next: physioemo report {out} --out report.html")
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@override_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect(
+    path: Path,
+    ch_names: tuple[str, ...],
+    unit: tuple[str, ...],
+    rates: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Say what is in a recording or file, and what is wrong with it."""
+    from physioemo.files import read_recording
+
+    recording = read_recording(path, Overrides.parse(ch_names, unit, rates))
+    quality = recording.quality()
+    if as_json:
+        click.echo(json.dumps(_content(recording, quality), indent=2, ensure_ascii=False))
+        return
+    state = "sealed" if recording.sealed else "in its journal, not yet sealed"
+    click.echo(f"{path} ({state})" + ("  SIMULATED PARTICIPANT" if recording.simulated else ""))
+    for note in recording.notes:
+        click.echo(f"Note: {note}.")
+    print_quality(quality)
+    rated = recording.ratings.sizes["trial"]
+    click.echo(
+        f"{recording.trials.sizes['trial']} trials, {rated} rated; "
+        f"{recording.events.sizes['event']} events."
+    )
+    if not recording.sealed:
+        click.echo(f"Next: physioemo recover {path}")
+    elif rated:
+        click.echo(f"Next: physioemo train {path} --out decoder")
+    else:
+        click.echo(f"Next: physioemo report {path} --out report.html")
+
+
+def _content(recording: Any, quality: dict[str, Any]) -> dict[str, Any]:
+    streams = {}
+    for key, numbers in quality.items():
+        known = recording.description(key).to_dict()
+        known.pop("xml")
+        streams[key] = {**known, **{k: _json_number(v) for k, v in numbers.items()}}
+    return {
+        "sealed": recording.sealed,
+        "simulated": recording.simulated,
+        "notes": list(recording.notes),
+        "n_trials": recording.trials.sizes["trial"],
+        "n_rated": recording.ratings.sizes["trial"],
+        "n_events": recording.events.sizes["event"],
+        "streams": streams,
+    }
+
+
+def _json_number(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_quality(quality: dict[str, Any]) -> None:
+    """Print one line per stream."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("stream", "samples", "seconds", "nominal Hz", "measured Hz", "gaps", "missing"):
+        table.add_column(column, justify="left" if column == "stream" else "right")
+    for key, q in quality.items():
+        nominal, measured = q["nominal_rate_hz"], q["measured_rate_hz"]
+        table.add_row(
+            escape(key),
+            str(q["n_samples"]),
+            f"{q['duration_seconds']:.1f}",
+            f"{nominal:g}" if nominal else "irregular",
+            f"{measured:.2f}" if math.isfinite(measured) and nominal else "-",
+            str(len(q["gaps"])),
+            str(q["n_missing_values"]),
+        )
+    Console(highlight=False).print(table)
