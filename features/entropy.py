@@ -327,7 +327,7 @@ def _finish_block(
         filtered[b], filters[b] = sosfilt(sections, filled, axis=1, zi=state.filters[b])
     mean = filtered.mean(axis=2)
     deviation = ((filtered - mean[..., None]) ** 2).sum(axis=2)
-    moments = Moments(block.shape[1], mean, deviation, present.all(axis=1))
+    moments = Moments(block.shape[1], mean, deviation, np.asarray(present.all(axis=1)))
     return moments, replace(state, filters=filters, origin=origin, held=held)
 
 

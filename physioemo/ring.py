@@ -51,7 +51,7 @@ class Ring:
         n_before = len(self._last)
         gaps = find_gaps(np.concatenate([self._last, time]), self.description.sfreq) - n_before
         self._last = np.array(time[-1:], float)
-        edges = [0, *gaps.tolist(), len(time)]
+        edges = sorted({0, *gaps.tolist(), len(time)})
         windows: list[Window] = []
         for start, stop in pairwise(edges):
             if start in gaps:

@@ -1,0 +1,78 @@
+"""What all tests share: real recordings, LSL on the loopback interface, no silent skips."""
+
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("PHYSIOEMO_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+# Streams of these tests are seen by these tests alone. liblsl reads this before its first use.
+_LSL = Path(tempfile.mkdtemp(prefix="physioemo-lsl-")) / "lsl_api.cfg"
+_LSL.write_text(
+    f"[lab]\nSessionID = test-{secrets.token_hex(4)}\n"
+    "[multicast]\nResolveScope = machine\n[log]\nlevel = -3\n"
+)
+os.environ["LSLAPICFG"] = str(_LSL)
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Where nothing may be missing, a skipped test is a failed one."""
+    report = (yield).get_result()
+    if report.skipped and os.environ.get("PHYSIOEMO_SKIP_IS_FAILURE"):
+        report.outcome = "failed"
+        report.longrepr = f"may not be skipped here: {report.longrepr}"
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Return a function from the name of a folder of real recordings to its path."""
+
+    def folder(name: str) -> Path:
+        path = DATA / name
+        if not path.is_dir():
+            pytest.skip(f"no real recordings at {path}; set PHYSIOEMO_TEST_DATA")
+        return path
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Return the path of a Chromium browser."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+    if not found:
+        pytest.skip("no Chromium on this machine")
+    return found
+
+
+@pytest.fixture
+def physioemo():
+    """Return a function that runs the command line in a process of its own."""
+    import subprocess
+
+    def run(*args, timeout=120, check=None, **options):
+        command = [sys.executable, "-m", "physioemo", *map(str, args)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, cwd=ROOT, **options
+        )
+        if check is not None:
+            assert done.returncode == check, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def rng():
+    """Return a seeded random generator."""
+    return np.random.default_rng(20261120)
