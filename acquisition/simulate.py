@@ -1,0 +1,113 @@
+"""The simulated participant as LSL streams, marked as simulated wherever it shows."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from physioemo.acquisition.participant import Block as SimulatedBlock
+from physioemo.acquisition.participant import ParticipantConfig, describe_streams
+from physioemo.acquisition.participant_config import sampling_rates
+from physioemo.acquisition.publish import Block, publish
+from physioemo.acquisition.simulated_session import simulate_session
+from physioemo.description import StreamDescription
+
+__all__ = ["describe_participant", "publish_participant", "simulated_blocks"]
+
+
+def publish_participant(
+    config: ParticipantConfig,
+    *,
+    duration_seconds: float | None = None,
+    trial_seconds: float = 8.0,
+    rest_seconds: float = 2.0,
+    speed: float = 1.0,
+    wait_seconds: float = 0.0,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[float], None] = lambda seconds: None,
+) -> int:
+    """Publish a simulated participant; return the number of samples pushed.
+
+    Parameters
+    ----------
+    config : ParticipantConfig
+        The participant and its devices.
+    duration_seconds : float, optional
+        Length of the session; without end by default.
+    trial_seconds, rest_seconds : float
+        Length of a clip and of the neutral time before it.
+    speed, wait_seconds, should_stop, on_progress
+        See :func:`physioemo.acquisition.publish.publish`.
+    """
+    blocks = simulate_session(
+        config,
+        duration_seconds=duration_seconds,
+        trial_seconds=trial_seconds,
+        rest_seconds=rest_seconds,
+    )
+    return publish(
+        simulated_blocks(blocks, config),
+        describe_participant(config),
+        speed=speed,
+        simulated=True,
+        wait_seconds=wait_seconds,
+        should_stop=should_stop,
+        on_progress=on_progress,
+    )
+
+
+def describe_participant(config: ParticipantConfig) -> dict[str, StreamDescription]:
+    """Return the description of each stream; every name begins with ``Simulated``."""
+    return {
+        key: StreamDescription(
+            name=f"Simulated-{plan.content_type}",
+            stype=plan.content_type,
+            sfreq=plan.sfreq,
+            ch_names=plan.ch_names,
+            units=plan.units,
+            channel_format=plan.channel_format,
+            modality=plan.modality,
+            ch_types=plan.ch_types,
+            source_id=f"simulated-{config.seed}-{config.session}-{key}",
+        )
+        for key, plan in describe_streams(config).items()
+    }
+
+
+def simulated_blocks(
+    blocks: Iterator[SimulatedBlock], config: ParticipantConfig
+) -> Iterator[Block]:
+    """Give each sample of simulated blocks its time; sample i lies at ``i / sfreq``."""
+    sfreqs = sampling_rates(config)
+    for block in blocks:
+        parts = {}
+        for key, signal in block.signals.items():
+            index = block.first_samples[key] + np.arange(len(signal))
+            parts[key] = (signal, index / sfreqs[key])
+        texts = [[json.dumps(marker)] for _, marker in block.markers]
+        times = np.array([time for time, _ in block.markers])
+        parts["markers"] = (np.array(texts, object).reshape(-1, 1), times)
+        ratings = np.array(block.ratings, float).reshape(-1, 5)
+        parts["ratings"] = (ratings[:, 1:].astype(np.float32), ratings[:, 0])
+        stop = block.start_seconds + block.duration_seconds
+        yield Block(block.start_seconds, stop, parts)
+
+
+def simulated_streams(
+    config: ParticipantConfig, *, duration_seconds: float, **session: float
+) -> dict[str, tuple[StreamDescription, np.ndarray, np.ndarray]]:
+    """Return a whole session in memory: description, samples (time, channel) and times."""
+    described = describe_participant(config)
+    blocks = list(
+        simulated_blocks(
+            simulate_session(config, duration_seconds=duration_seconds, **session), config
+        )
+    )
+    return {
+        key: (
+            description,
+            np.concatenate([b.parts[key][0] for b in blocks]),
+            np.concatenate([b.parts[key][1] for b in blocks]),
+        )
+        for key, description in described.items()
+    }
