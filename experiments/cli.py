@@ -1,6 +1,7 @@
 """Commands of the join: train, live, report, demo."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -124,13 +125,17 @@ def live(
     from physioemo.experiments.live import run_live
 
     configure_quietly()
+    decoder = Decoder.load(folder)
+    if decoder.metadata.get("untrained"):
+        click.echo("The decoder is UNTRAINED: its predictions mean nothing.", err=True)
     summary = run_live(
-        Decoder.load(folder),
+        decoder,
         predicates=predicates,
         overrides=Overrides.parse(ch_names, unit, rates),
         duration_seconds=duration,
         stop_when_idle_seconds=stop_when_idle,
         find_seconds=find_seconds,
+        on_start=_ignore if as_json else _print_start,
         on_prediction=_ignore if as_json else _print_prediction(),
     )
     if as_json:
@@ -143,8 +148,13 @@ def live(
     )
 
 
-def _ignore(prediction: Any, latency: float) -> None:
+def _ignore(*_: Any) -> None:
     pass
+
+
+def _print_start(description: Any) -> None:
+    click.echo(f"Publishing PhysioEmo-VAD from the stream {description.name}. Ctrl-C stops.")
+    sys.stdout.flush()
 
 
 def _print_prediction() -> Any:

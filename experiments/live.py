@@ -91,6 +91,7 @@ def run_live(
     stop_when_idle_seconds: float | None = None,
     find_seconds: float = 5.0,
     should_stop: Callable[[], bool] = lambda: False,
+    on_start: Callable[[StreamDescription], None] = lambda description: None,
     on_prediction: Callable[[Prediction, float], None] = lambda prediction, latency: None,
 ) -> LiveSummary:
     """Decode an EEG stream and publish ``PhysioEmo-VAD`` until told to stop.
@@ -110,8 +111,9 @@ def run_live(
         Stop when data came and then none for this long.
     find_seconds : float
         How long to look for the stream.
-    should_stop, on_prediction : callable
-        Asked after every chunk; told every prediction and its latency in seconds.
+    should_stop, on_start, on_prediction : callable
+        Asked after every chunk; told the stream that is decoded, once the predictions are
+        published; told every prediction and its latency in seconds.
 
     Returns
     -------
@@ -131,6 +133,7 @@ def run_live(
     outlet = make_outlet(prediction_description(decoder))
     session = _Session(decoder, description)
     session.warm_up()
+    on_start(description)
     offset, measured = _offset(inlet, 0.0), time.monotonic()
     began, arrived, ended = time.monotonic(), None, "the stream was lost"
     try:

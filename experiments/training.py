@@ -12,6 +12,7 @@ from physioemo.errors import CallError, DataError, RecordingExistsError
 from physioemo.experiments.decoder import Decoder, fit_scaler
 from physioemo.experiments.scores import balanced_accuracy, score_trials, trial_means
 from physioemo.experiments.splits import held_out_groups, trial_grouped_k_fold
+from physioemo.experiments.tokens import FAMILY, recording_tokens
 from physioemo.experiments.trial_data import TrialData, collect_trials
 from physioemo.features.entropy import BANDS, EntropyRecipe
 from physioemo.fingerprint import config_fingerprint, package_versions
@@ -21,7 +22,7 @@ from physioemo.models.training import TrainingConfig, predict_logits, train_mode
 from physioemo.prediction import DIMENSIONS
 from physioemo.recording import Recording
 
-__all__ = ["StudyConfig", "TrainedDecoder", "evaluate", "train_decoder"]
+__all__ = ["StudyConfig", "TrainedDecoder", "evaluate", "train_decoder", "untrained_decoder"]
 
 EVALUATION_JSON = "evaluation.json"
 
@@ -328,3 +329,32 @@ def _temperature(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if rated.any():
         temperature[rated] = fit_temperature(logits[:, rated], labels[:, rated])
     return temperature
+
+
+def untrained_decoder(recording: Recording, config: StudyConfig | None = None) -> Decoder:
+    """Return a decoder with random weights, to try the live path where nothing can be trained.
+
+    It carries ``untrained`` in its metadata and is called so wherever it shows; only its
+    scaler has seen the recording.
+    """
+    config = config or StudyConfig()
+    recipe, ch_names = _recipe({"recording": recording}, config)
+    values = recording_tokens(recording, recipe, ch_names)[FAMILY].values
+    n = len(config.dimensions)
+    return Decoder(
+        recipe=recipe,
+        ch_names=ch_names,
+        dimensions=config.dimensions,
+        scaler=fit_scaler(values),
+        model=build_model(
+            "intercortical",
+            config.preset,
+            seed=config.seed,
+            n_chans=len(ch_names),
+            n_bands=len(recipe.bands),
+            dimensions=config.dimensions,
+        ),
+        temperature=np.ones(n),
+        prior=np.full(n, 0.5),
+        metadata={"untrained": True, "seed": config.seed, "config": config.to_dict()},
+    )

@@ -1,6 +1,7 @@
 """The command line: a table of commands, each loaded when it is called."""
 
 import difflib
+import signal
 import sys
 from collections.abc import Iterable
 from importlib import import_module
@@ -71,12 +72,18 @@ def cli(ctx: click.Context, debug: bool) -> None:
     ctx.obj = {"debug": debug}
 
 
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def main(args: Iterable[str] | None = None) -> None:
     """Run the command line: exit code 0 done, 1 the work failed, 2 the call was wrong."""
     for stream in (sys.stdout, sys.stderr):
         # A Windows console of another code page must not stop a session over one letter.
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
     arguments = list(args) if args is not None else sys.argv[1:]
+    # A polite end from a supervisor is treated as Ctrl-C: recordings are sealed.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = cli.main(arguments, prog_name="physioemo", standalone_mode=False)
     except click.ClickException as error:

@@ -22,6 +22,7 @@ from physioemo.errors import (
     NewerSchemaError,
     RecordingExistsError,
     RecordingNotFoundError,
+    StoreError,
 )
 from physioemo.journal_reader import (
     JournalContents,
@@ -122,6 +123,8 @@ def prepare_folder(folder: Path, *, overwrite: bool) -> None:
     ------
     RecordingExistsError
         If something is there and `overwrite` is false, or it is not a recording.
+    StoreError
+        If the folder cannot be created.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         is_recording = (folder / "zarr.json").is_file() or (folder / JOURNAL).is_dir()
@@ -132,7 +135,13 @@ def prepare_folder(folder: Path, *, overwrite: bool) -> None:
                 + (" or pass --overwrite" if is_recording else "")
             )
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"found that {folder} cannot be created ({error.strerror}), expected a writable place; "
+            "choose another folder or ask for permission"
+        ) from error
 
 
 def seal(path: str | Path) -> Recording:
@@ -210,7 +219,19 @@ def _open_sealed(folder: Path) -> Recording:
             "recording; restore the folder from a copy"
         ) from error
     _validate(tree, folder)
-    return Recording(tree, path=folder, sealed=True)
+    return Recording(tree.map_over_datasets(_plain_text), path=folder, sealed=True)
+
+
+def _plain_text(dataset: xr.Dataset) -> xr.Dataset:
+    """Return text as Python strings: NumPy's own variable-length type does not sort or cast."""
+    text = {
+        name: (variable.dims, variable.values.astype(object), variable.attrs)
+        for name, variable in dataset.variables.items()
+        if variable.dtype.kind == "T"
+    }
+    return dataset.assign({k: v for k, v in text.items() if k in dataset.data_vars}).assign_coords(
+        {k: v for k, v in text.items() if k in dataset.coords}
+    )
 
 
 def _check_schema(attrs: Mapping[str, Any], folder: Path) -> None:
