@@ -1,4 +1,4 @@
-"""Is this computer fit for a recording?"""
+"""Check whether this computer is fit for a recording."""
 
 import secrets
 import shutil

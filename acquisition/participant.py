@@ -68,7 +68,7 @@ from physioemo.acquisition.participant_heart import (
     step_heart,
 )
 from physioemo.acquisition.participant_noise import FloatArray, child_generator
-from physioemo.acquisition.participant_streams import StreamPlan, describe_streams
+from physioemo.acquisition.participant_streams import describe_streams
 
 __all__ = [
     "AFFECT_LAG_SECONDS",
@@ -77,7 +77,6 @@ __all__ = [
     "ParticipantConfig",
     "ParticipantState",
     "ParticipantTraits",
-    "StreamPlan",
     "describe_streams",
     "start_participant",
     "step_participant",
@@ -179,7 +178,7 @@ def start_participant(config: ParticipantConfig) -> ParticipantState:
     CallError
         If the montage does not exist.
     """
-    seed, body_sfreq = config.seed, config.physiology_sfreq
+    seed, session, body_sfreq = config.seed, config.session_seed, config.physiology_sfreq
     traits = ParticipantTraits(
         eeg=draw_eeg_traits(config.montage, config.sfreq, seed),
         breath=draw_breath_traits(body_sfreq, seed),
@@ -192,12 +191,12 @@ def start_participant(config: ParticipantConfig) -> ParticipantState:
         traits=traits,
         block_index=0,
         affect=(0.0, 0.0, 0.0),
-        eeg=start_eeg(traits.eeg, seed),
-        breath=start_breath(traits.breath, seed),
-        heart=start_heart(traits.heart, seed),
-        skin=start_skin(traits.skin, seed),
+        eeg=start_eeg(traits.eeg, session),
+        breath=start_breath(traits.breath, session),
+        heart=start_heart(traits.heart, session),
+        skin=start_skin(traits.skin, session),
         blinks=(),
-        eyes=start_eyes(traits.eyes, seed),
+        eyes=start_eyes(traits.eyes, session),
     )
 
 
@@ -227,7 +226,7 @@ def step_participant(affect: Affect, state: ParticipantState) -> tuple[Block, Pa
     config, index = state.config, state.block_index
     start_seconds = index * config.block_seconds
     stop_seconds = (index + 1) * config.block_seconds
-    generator = child_generator(config.seed, "blinks", index)
+    generator = child_generator(config.session_seed, "blinks", index)
     moved = replace(state, blinks=step_blinks(start_seconds, stop_seconds, generator, state.blinks))
     eeg, moved = _step_head(target, moved)
     physiology, r_peaks_seconds, moved = _step_body(target, moved)
@@ -274,7 +273,7 @@ def _step_head(target: FloatArray, state: ParticipantState) -> tuple[FloatArray,
     config = state.config
     times = _block_times(state, config.sfreq)
     driven = config.effect * _hidden_affect(target, state, times)
-    generator = child_generator(config.seed, "eeg", state.block_index)
+    generator = child_generator(config.session_seed, "eeg", state.block_index)
     eeg, after = step_eeg(times, driven, state.blinks, generator, state.traits.eeg, state.eeg)
     return eeg, replace(state, eeg=after)
 
@@ -287,7 +286,7 @@ def _step_body(
     times = _block_times(state, config.physiology_sfreq)
     driven = config.effect * _hidden_affect(target, state, times)
     draw = {
-        name: child_generator(config.seed, name, state.block_index)
+        name: child_generator(config.session_seed, name, state.block_index)
         for name in ("breath", "heart", "skin")
     }
     respiration, drive, breath = step_breath(driven, draw["breath"], traits.breath, state.breath)
@@ -304,6 +303,6 @@ def _step_gaze(target: FloatArray, state: ParticipantState) -> tuple[FloatArray,
     config = state.config
     times = _block_times(state, config.gaze_sfreq)
     driven = config.effect * _hidden_affect(target, state, times)
-    generator = child_generator(config.seed, "eyes", state.block_index)
+    generator = child_generator(config.session_seed, "eyes", state.block_index)
     eyes, after = step_eyes(times, driven, state.blinks, generator, state.traits.eyes, state.eyes)
     return eyes, replace(state, eyes=after)

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
+
 from physioemo.errors import CallError
 
 __all__ = ["ParticipantConfig", "check_affect", "check_seconds", "sample_range", "sampling_rates"]
@@ -35,6 +37,9 @@ class ParticipantConfig:
         hidden affect.
     block_seconds : float
         Length of the blocks that :func:`step_participant` makes, 0.1 to 10 s.
+    session : int
+        Which of the participant's sessions, from 1: the same person, another day's noise,
+        order of clips and ratings.
 
     Raises
     ------
@@ -50,16 +55,28 @@ class ParticipantConfig:
     gaze_sfreq: float = 120.0
     truth_sfreq: float = 10.0
     block_seconds: float = 0.5
+    session: int = 1
 
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise CallError(
                 f"The seed is {self.seed!r}, expected a whole number from 0; choose one."
             )
+        if isinstance(self.session, bool) or not isinstance(self.session, int) or self.session < 1:
+            raise CallError(
+                f"The session is {self.session!r}, expected a whole number from 1; choose one."
+            )
         for field, limits in SFREQ_LIMITS_HZ.items():
             _check_range(field, getattr(self, field), limits, " Hz")
         _check_range("effect", self.effect, EFFECT_LIMITS, "")
         _check_range("block_seconds", self.block_seconds, BLOCK_LIMITS_SECONDS, " s")
+
+    @property
+    def session_seed(self) -> int:
+        """Seed of everything that differs between the sessions of one participant."""
+        if self.session == 1:
+            return self.seed
+        return int(np.random.SeedSequence([self.seed, self.session]).generate_state(1)[0])
 
 
 def _check_range(name: str, value: object, limits: tuple[float, float], unit: str) -> None:

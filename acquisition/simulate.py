@@ -12,7 +12,7 @@ from physioemo.acquisition.publish import Block, publish
 from physioemo.acquisition.simulated_session import simulate_session
 from physioemo.description import StreamDescription
 
-__all__ = ["describe_participant", "publish_participant", "simulated_blocks"]
+__all__ = ["publish_participant", "simulated_blocks", "simulated_streams"]
 
 
 def publish_participant(
@@ -47,31 +47,13 @@ def publish_participant(
     )
     return publish(
         simulated_blocks(blocks, config),
-        describe_participant(config),
+        describe_streams(config),
         speed=speed,
         simulated=True,
         wait_seconds=wait_seconds,
         should_stop=should_stop,
         on_progress=on_progress,
     )
-
-
-def describe_participant(config: ParticipantConfig) -> dict[str, StreamDescription]:
-    """Return the description of each stream; every name begins with ``Simulated``."""
-    return {
-        key: StreamDescription(
-            name=f"Simulated-{plan.content_type}",
-            stype=plan.content_type,
-            sfreq=plan.sfreq,
-            ch_names=plan.ch_names,
-            units=plan.units,
-            channel_format=plan.channel_format,
-            modality=plan.modality,
-            ch_types=plan.ch_types,
-            source_id=f"simulated-{config.seed}-{config.session}-{key}",
-        )
-        for key, plan in describe_streams(config).items()
-    }
 
 
 def simulated_blocks(
@@ -97,7 +79,7 @@ def simulated_streams(
     config: ParticipantConfig, *, duration_seconds: float, **session: float
 ) -> dict[str, tuple[StreamDescription, np.ndarray, np.ndarray]]:
     """Return a whole session in memory: description, samples (time, channel) and times."""
-    described = describe_participant(config)
+    described = describe_streams(config)
     blocks = list(
         simulated_blocks(
             simulate_session(config, duration_seconds=duration_seconds, **session), config

@@ -63,7 +63,7 @@ def simulate_session(
     if duration_seconds is not None:
         check_seconds("duration_seconds", duration_seconds)
     trials = iterate_trials(
-        seed=config.seed, trial_seconds=trial_seconds, rest_seconds=rest_seconds
+        seed=config.session_seed, trial_seconds=trial_seconds, rest_seconds=rest_seconds
     )
     end_seconds = math.inf if duration_seconds is None else float(duration_seconds)
     fitting = itertools.takewhile(lambda trial: trial_fits(trial, end_seconds), trials)
@@ -147,5 +147,5 @@ def _with_happenings(
 ) -> Block:
     """Add markers and ratings to a block."""
     markers = [(h.time_seconds, h.marker) for h in happenings if h.marker is not None]
-    ratings = [rate_trial(h.rated, config.seed) for h in happenings if h.rated is not None]
+    ratings = [rate_trial(h.rated, config.session_seed) for h in happenings if h.rated is not None]
     return replace(block, markers=markers, ratings=ratings)

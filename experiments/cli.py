@@ -32,7 +32,7 @@ __all__ = ["demo", "live", "report", "train"]
 @click.option("--hop-seconds", default=0.5, show_default=True)
 @click.option("--folds", default=5, show_default=True, help="Folds of grouped trials.")
 @click.option("--permutations", default=10, show_default=True, help="Runs with permuted labels.")
-@click.option("--epochs", default=60, show_default=True, help="At most.")
+@click.option("--epochs", default=40, show_default=True, help="At most.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace a decoder that is already there.")
 def train(

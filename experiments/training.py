@@ -64,7 +64,7 @@ class StudyConfig:
     validation_share: float = 0.2
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
-            n_epochs=60, batch_size=64, learning_rate=3e-3, patience=8
+            n_epochs=40, batch_size=32, learning_rate=3e-3, patience=10, token_noise=0.7
         )
     )
     seed: int = 0

@@ -23,7 +23,15 @@ __all__ = ["PRESETS", "InterCorticalTransformer"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     "published": {"embed_dim": 128, "n_heads": 6, "head_dim": 32, "mlp_dim": 128, "depth": 4},
-    "tiny": {"embed_dim": 32, "n_heads": 4, "head_dim": 8, "mlp_dim": 64, "depth": 2},
+    # For one session's trials: token noise in training takes the place of dropout.
+    "tiny": {
+        "embed_dim": 32,
+        "n_heads": 4,
+        "head_dim": 8,
+        "mlp_dim": 64,
+        "depth": 2,
+        "dropout": 0.0,
+    },
 }
 
 

@@ -25,7 +25,11 @@ def record_replay(recording, out, *, speed=1.0, duration_seconds=None, idle_seco
     player.start()
     try:
         summary = record(
-            out, stop_when_idle_seconds=idle_seconds, find_seconds=3.0, attrs={"subject": "t"}, **options
+            out,
+            stop_when_idle_seconds=idle_seconds,
+            find_seconds=3.0,
+            attrs={"subject": "t"},
+            **options,
         )
     finally:
         player.join(60)

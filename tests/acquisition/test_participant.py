@@ -320,3 +320,10 @@ def test_it_lives_at_least_twenty_times_faster_than_time():
     for _ in range(60):
         _, state = step_participant(EXCITED, state)
     assert 30 / (time.process_time() - began) > 20
+
+
+def test_another_session_is_the_same_person_on_another_day():
+    first, second = (start_participant(ParticipantConfig(7, session=s)) for s in (1, 2))
+    assert first.traits.eeg.alpha_peak_hz == second.traits.eeg.alpha_peak_hz
+    a, b = (step_participant((0.0, 0.0, 0.0), state)[0].signals["eeg"] for state in (first, second))
+    assert not np.array_equal(a, b)

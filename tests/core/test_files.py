@@ -4,8 +4,13 @@ import mne
 import numpy as np
 import pytest
 
-from physioemo.errors import CallError, RecordingNotFoundError, StreamDescriptionError, UnitError
-from physioemo.errors import UnreadableFileError
+from physioemo.errors import (
+    CallError,
+    RecordingNotFoundError,
+    StreamDescriptionError,
+    UnitError,
+    UnreadableFileError,
+)
 from physioemo.files import read_recording
 from physioemo.mne_io import from_raw
 from physioemo.overrides import Overrides
@@ -85,7 +90,7 @@ def test_every_promised_format_is_read(tmp_path, rng, name):
     assert found.attrs["sfreq"] == 256.0 and found.attrs["unit"] == "V"
     # 16 bits over the range of the data: some tens of nanovolts.
     assert np.abs(found["signal"].values[:2560].T - raw.get_data()).max() < 5e-8
-    assert 2.0 == pytest.approx(float(recording.events["onset_seconds"].values[0]), abs=0.005)
+    assert pytest.approx(float(recording.events["onset_seconds"].values[0]), abs=0.005) == 2.0
 
 
 def test_the_eeglab_tutorial_recording(shared_data):

@@ -95,8 +95,9 @@ def test_the_ring_gives_the_recordings_windows_however_it_is_fed(chunks, hop, da
     steps = data.draw(st.lists(st.sampled_from([0.004] * 9 + [0.5, -0.5]), min_size=n, max_size=n))
     time = np.cumsum(np.array(steps, float))
     stream = eeg_stream(np.arange(2.0 * n).reshape(n, 2), time=time)
-    from physioemo.recording import Recording
     import xarray as xr
+
+    from physioemo.recording import Recording
 
     expected = list(Recording(xr.DataTree.from_dict({"EEG": stream})).windows("EEG", hop))
     ring, made, at = Ring("EEG", describe_stream(stream), hop), [], 0
