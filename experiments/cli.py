@@ -121,12 +121,12 @@ def live(
 ) -> None:
     """Decode an EEG stream and publish the stream PhysioEmo-VAD until Ctrl-C."""
     from physioemo.acquisition.lsl import configure_quietly
-    from physioemo.experiments.decoder import Decoder
+    from physioemo.experiments.decoder import UNTRAINED, Decoder
     from physioemo.experiments.live import run_live
 
     configure_quietly()
     decoder = Decoder.load(folder)
-    if decoder.metadata.get("untrained"):
+    if decoder.metadata.get(UNTRAINED):
         click.echo("The decoder is UNTRAINED: its predictions mean nothing.", err=True)
     summary = run_live(
         decoder,

@@ -24,7 +24,10 @@ from physioemo.recording import Recording
 from physioemo.tokens import TokenSet
 from physioemo.window import Window
 
-__all__ = ["Decoder", "Scaler", "fit_scaler"]
+__all__ = ["UNTRAINED", "Decoder", "Scaler", "fit_scaler"]
+
+UNTRAINED = "untrained"
+"""Key in the metadata, and mark in the stream name, of a decoder with random weights."""
 
 _USABLE_SHARE = 0.5
 _FORMAT = 1

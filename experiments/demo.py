@@ -151,7 +151,7 @@ def run_demo(
     overwrite: bool = False,
     n_trials: int = 32,
     n_live_trials: int = 6,
-    speed: float = 6.0,
+    speed: float = 10.0,
     permutations: int = 10,
 ) -> Path:
     """Simulate, record, train, decode live and report; return the report's path.

@@ -22,7 +22,7 @@ from physioemo.errors import (
     PhysioEmoError,
     StreamDescriptionError,
 )
-from physioemo.experiments.decoder import Decoder
+from physioemo.experiments.decoder import UNTRAINED, Decoder
 from physioemo.overrides import Overrides
 from physioemo.prediction import Prediction
 from physioemo.ring import Ring
@@ -65,6 +65,7 @@ class LiveSummary:
 def prediction_description(decoder: Decoder) -> StreamDescription:
     """Return the description of the stream of predictions of a decoder."""
     names = [f"{d}_{what}" for d in decoder.dimensions for what in ("probability", "confidence")]
+    mark = f"{UNTRAINED}-" if decoder.metadata.get(UNTRAINED) else ""
     return StreamDescription(
         name=OUTLET_NAME,
         stype="Prediction",
@@ -72,7 +73,7 @@ def prediction_description(decoder: Decoder) -> StreamDescription:
         ch_names=(*names, "abstain"),
         units=("probability",) * len(names) + ("0 or 1",),
         channel_format="float32",
-        source_id=f"physioemo-vad-{decoder.id}",
+        source_id=f"physioemo-vad-{mark}{decoder.id}",
     )
 
 

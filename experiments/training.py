@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from physioemo.errors import CallError, DataError, RecordingExistsError
-from physioemo.experiments.decoder import Decoder, fit_scaler
+from physioemo.experiments.decoder import UNTRAINED, Decoder, fit_scaler
 from physioemo.experiments.scores import balanced_accuracy, score_trials, trial_means
 from physioemo.experiments.splits import held_out_groups, trial_grouped_k_fold
 from physioemo.experiments.tokens import FAMILY, recording_tokens
@@ -356,5 +356,5 @@ def untrained_decoder(recording: Recording, config: StudyConfig | None = None) -
         ),
         temperature=np.ones(n),
         prior=np.full(n, 0.5),
-        metadata={"untrained": True, "seed": config.seed, "config": config.to_dict()},
+        metadata={UNTRAINED: True, "seed": config.seed, "config": config.to_dict()},
     )

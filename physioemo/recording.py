@@ -19,6 +19,7 @@ from physioemo.window import StreamWindow, Window, present_mask
 __all__ = ["TABLES", "Recording"]
 
 TABLES = ("trials", "ratings", "events")
+_SIMULATED = "<simulated>true</simulated>"
 
 
 class Recording:
@@ -75,9 +76,8 @@ class Recording:
     @property
     def simulated(self) -> bool:
         """Whether any stream comes from the simulated participant."""
-        return any("simulat" in self[k].attrs["xml"].lower() for k in self.streams) or bool(
-            self.attrs.get("simulated", False)
-        )
+        marked = any(_SIMULATED in self.tree[k].attrs["xml"] for k in self.streams)
+        return marked or bool(self.attrs.get("simulated", False))
 
     @property
     def streams(self) -> tuple[str, ...]:

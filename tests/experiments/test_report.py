@@ -11,16 +11,16 @@ import pytest
 from physioemo.description import StreamDescription
 from physioemo.errors import CallError, CheckpointError, DataError, RecordingExistsError, UnitError
 from physioemo.experiments.report import write_report
-from physioemo.experiments.report_heart import heart_blocks, trusted_beats
-from physioemo.experiments.report_parts import Table, clock_text, make_section, number_text
-from physioemo.experiments.report_power import asymmetry, band_power, high_minus_low
-from physioemo.experiments.report_predictions import live_score, read_predictions
-from physioemo.experiments.report_scalp import positions, scalp_blocks
-from physioemo.experiments.report_scores import read_evaluation, told_apart
-from physioemo.experiments.report_session import open_sessions
-from physioemo.experiments.report_streams import stream_problems
-from physioemo.experiments.report_tokens import entropy_tokens
-from physioemo.experiments.report_verdict import verdict
+from physioemo.experiments.report.heart import heart_blocks, trusted_beats
+from physioemo.experiments.report.parts import Table, clock_text, make_section, number_text
+from physioemo.experiments.report.power import asymmetry, band_power, high_minus_low
+from physioemo.experiments.report.predictions import live_score, read_predictions
+from physioemo.experiments.report.scalp import positions, scalp_blocks
+from physioemo.experiments.report.scores import read_evaluation, told_apart
+from physioemo.experiments.report.session import open_sessions
+from physioemo.experiments.report.streams import stream_problems
+from physioemo.experiments.report.tokens import entropy_tokens
+from physioemo.experiments.report.verdict import verdict
 from physioemo.store import create_recording
 from physioemo.stream import make_stream
 from physioemo.trials import make_ratings, make_trials

@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from physioemo.errors import SignalError
-from physioemo.experiments.report_figures import (
+from physioemo.experiments.report.figures import (
     draw_trial_strip,
     encode_png,
     label_time,
     new_canvas,
 )
-from physioemo.experiments.report_parts import Block, Figure, shorten
-from physioemo.experiments.report_power import (
+from physioemo.experiments.report.parts import Block, Figure, shorten
+from physioemo.experiments.report.power import (
     eeg_segments,
     mean_present,
     median_present,
     usable_bands,
 )
-from physioemo.experiments.report_session import Session
+from physioemo.experiments.report.session import Session
 from physioemo.features.entropy import differential_entropy
 
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physioemo.errors import DataError
-from physioemo.experiments.report_figures import (
+from physioemo.experiments.report.figures import (
     COLOURS,
     DIMENSION_COLOURS,
     encode_png,
     encode_svg,
     new_canvas,
 )
-from physioemo.experiments.report_parts import PAGE_INCHES, Block, Figure, Note, plural, shorten
-from physioemo.experiments.report_power import BandPower, asymmetry, band_power, high_minus_low
-from physioemo.experiments.report_session import Session
+from physioemo.experiments.report.parts import PAGE_INCHES, Block, Figure, Note, plural, shorten
+from physioemo.experiments.report.power import BandPower, asymmetry, band_power, high_minus_low
+from physioemo.experiments.report.session import Session
 from physioemo.features.entropy import BANDS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physioemo.clock import segment_bounds
-from physioemo.experiments.report_figures import (
+from physioemo.experiments.report.figures import (
     COLOURS,
     draw_trial_strip,
     encode_svg,
@@ -14,7 +14,7 @@ from physioemo.experiments.report_figures import (
     new_canvas,
     shade_trials,
 )
-from physioemo.experiments.report_parts import (
+from physioemo.experiments.report.parts import (
     Block,
     Figure,
     Note,
@@ -25,7 +25,7 @@ from physioemo.experiments.report_parts import (
     shorten,
     unit_text,
 )
-from physioemo.experiments.report_session import Session
+from physioemo.experiments.report.session import Session
 from physioemo.modality import MODALITIES
 from physioemo.recording import Recording
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from physioemo.experiments.report_parts import PAGE_INCHES
-from physioemo.experiments.report_session import Session
+from physioemo.experiments.report.parts import PAGE_INCHES
+from physioemo.experiments.report.session import Session
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from physioemo.experiments.report_parts import Block, Listing, Note, Table
-from physioemo.experiments.report_scores import Evaluation
-from physioemo.experiments.report_session import Session
+from physioemo.experiments.report.parts import Block, Listing, Note, Table
+from physioemo.experiments.report.scores import Evaluation
+from physioemo.experiments.report.session import Session
 from physioemo.fingerprint import package_versions
 
 __all__ = ["provenance_blocks"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from physioemo.errors import DataError
-from physioemo.experiments.report_figures import (
+from physioemo.experiments.report.figures import (
     COLOURS,
     DIMENSION_COLOURS,
     draw_trial_strip,
@@ -16,8 +16,8 @@ from physioemo.experiments.report_figures import (
     new_canvas,
     shade_trials,
 )
-from physioemo.experiments.report_parts import Block, Figure, Note, Table, number_text
-from physioemo.experiments.report_session import Session, Trial
+from physioemo.experiments.report.parts import Block, Figure, Note, Table, number_text
+from physioemo.experiments.report.session import Session, Trial
 from physioemo.experiments.scores import balanced_accuracy
 
 if TYPE_CHECKING:

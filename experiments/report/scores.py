@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 
 from physioemo.errors import CheckpointError
-from physioemo.experiments.report_figures import (
+from physioemo.experiments.report.figures import (
     COLOURS,
     DIMENSION_COLOURS,
     encode_svg,
     new_canvas,
 )
-from physioemo.experiments.report_parts import Block, Figure, Note, Table, number_text, plural
+from physioemo.experiments.report.parts import Block, Figure, Note, Table, number_text, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

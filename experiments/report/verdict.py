@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from physioemo.errors import PhysioEmoError
-from physioemo.experiments.report_parts import Note, clock_text, number_text, plural
-from physioemo.experiments.report_predictions import live_score, read_predictions
-from physioemo.experiments.report_scores import (
+from physioemo.experiments.report.parts import Note, clock_text, number_text, plural
+from physioemo.experiments.report.predictions import live_score, read_predictions
+from physioemo.experiments.report.scores import (
     Evaluation,
     interval_text,
     permuted_scores,
     told_apart,
 )
-from physioemo.experiments.report_session import Session
+from physioemo.experiments.report.session import Session
 
 __all__ = ["describe_session", "verdict"]
 
@@ -38,7 +38,7 @@ def verdict(
     sessions : sequence of Session
         What was recorded.
     evaluation : mapping or None
-        From :func:`physioemo.experiments.report_scores.read_evaluation`.
+        From :func:`physioemo.experiments.report.scores.read_evaluation`.
     missing_scores : str
         Why there is no evaluation, if there is none.
     """

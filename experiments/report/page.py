@@ -6,17 +6,18 @@ from functools import partial
 from pathlib import Path
 
 from physioemo.errors import CallError, CheckpointError, RecordingExistsError
-from physioemo.experiments.report_body import body_blocks
-from physioemo.experiments.report_figures import report_style
-from physioemo.experiments.report_parts import Block, Note, Section, make_section
-from physioemo.experiments.report_predictions import prediction_blocks
-from physioemo.experiments.report_provenance import provenance_blocks
-from physioemo.experiments.report_scalp import scalp_blocks
-from physioemo.experiments.report_scores import Evaluation, read_evaluation, score_blocks
-from physioemo.experiments.report_session import Session, open_sessions
-from physioemo.experiments.report_streams import stream_blocks
-from physioemo.experiments.report_tokens import token_blocks
-from physioemo.experiments.report_verdict import describe_session, verdict
+from physioemo.experiments.decoder import UNTRAINED
+from physioemo.experiments.report.body import body_blocks
+from physioemo.experiments.report.figures import report_style
+from physioemo.experiments.report.parts import Block, Note, Section, make_section
+from physioemo.experiments.report.predictions import prediction_blocks
+from physioemo.experiments.report.provenance import provenance_blocks
+from physioemo.experiments.report.scalp import scalp_blocks
+from physioemo.experiments.report.scores import Evaluation, read_evaluation, score_blocks
+from physioemo.experiments.report.session import Session, open_sessions
+from physioemo.experiments.report.streams import stream_blocks
+from physioemo.experiments.report.tokens import token_blocks
+from physioemo.experiments.report.verdict import describe_session, verdict
 from physioemo.recording import Recording
 
 __all__ = ["write_report"]
@@ -93,16 +94,17 @@ def _render(sessions: Sequence[Session], decoder_folder: Path | None) -> str:
     evaluation, missing = _evaluation(decoder_folder)
     # Names come from the network: whatever is in them is shown as text.
     environment = Environment(
-        loader=PackageLoader("physioemo.experiments", "."),
+        loader=PackageLoader("physioemo.experiments.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html").render(
+    return environment.get_template("page.html").render(
         title=" and ".join(s.name for s in sessions),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         simulated=_is_simulated(sessions, evaluation),
+        untrained=any(map(_has_untrained_predictions, sessions)),
         described=[describe_session(s) for s in sessions],
         notes=[f"{s.name}: {note}" for s in sessions for note in s.recording.notes],
         verdict=verdict(sessions, evaluation, missing),
@@ -120,6 +122,12 @@ def _evaluation(decoder_folder: Path | None) -> tuple[Evaluation | None, str]:
 
 def _is_simulated(sessions: Sequence[Session], evaluation: Evaluation | None) -> bool:
     return any(s.recording.simulated for s in sessions) or bool((evaluation or {}).get("simulated"))
+
+
+def _has_untrained_predictions(session: Session) -> bool:
+    """Return whether predictions of a decoder with random weights were recorded."""
+    described = (session.recording.description(k) for k in session.recording.streams)
+    return any(d.modality == "prediction" and UNTRAINED in d.source_id for d in described)
 
 
 def _sections(

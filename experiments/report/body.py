@@ -6,7 +6,7 @@ import numpy as np
 
 from physioemo.clock import segment_bounds
 from physioemo.errors import DataError
-from physioemo.experiments.report_figures import (
+from physioemo.experiments.report.figures import (
     COLOURS,
     draw_trial_strip,
     encode_svg,
@@ -15,9 +15,9 @@ from physioemo.experiments.report_figures import (
     new_canvas,
     shade_trials,
 )
-from physioemo.experiments.report_heart import heart_blocks
-from physioemo.experiments.report_parts import Block, Figure, unit_text
-from physioemo.experiments.report_session import Channel, Session
+from physioemo.experiments.report.heart import heart_blocks
+from physioemo.experiments.report.parts import Block, Figure, unit_text
+from physioemo.experiments.report.session import Channel, Session
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ import numpy as np
 
 from physioemo.clock import segment_bounds
 from physioemo.errors import DataError, SignalError
-from physioemo.experiments.report_session import Session, Trial
+from physioemo.experiments.report.session import Session, Trial
 from physioemo.features.entropy import BANDS
 from physioemo.units import conversion_factor
 

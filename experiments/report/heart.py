@@ -6,7 +6,7 @@ import numpy as np
 
 from physioemo.clock import segment_bounds
 from physioemo.errors import PhysioEmoError, SignalError
-from physioemo.experiments.report_figures import (
+from physioemo.experiments.report.figures import (
     COLOURS,
     draw_trial_strip,
     encode_svg,
@@ -14,8 +14,8 @@ from physioemo.experiments.report_figures import (
     new_canvas,
     shade_trials,
 )
-from physioemo.experiments.report_parts import Block, Figure, Note, Table, number_text, plural
-from physioemo.experiments.report_session import Channel, Session
+from physioemo.experiments.report.parts import Block, Figure, Note, Table, number_text, plural
+from physioemo.experiments.report.session import Channel, Session
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
