@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -46,18 +47,26 @@ def shared_data():
 
 
 @pytest.fixture(scope="session")
-def chromium():
-    """Return the path of a Chromium browser."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
-    if not found:
+def console_errors():
+    """Return a function from a page to what a browser prints to its console."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not browser:
         pytest.skip("no Chromium on this machine")
-    return found
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
+    options += ["--virtual-time-budget=5000", "--dump-dom"]
+
+    def opened(page: Path) -> list[str]:
+        command = [browser, *options, page.resolve().as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert "</html>" in done.stdout
+        return [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+    return opened
 
 
 @pytest.fixture
 def physioemo():
     """Return a function that runs the command line in a process of its own."""
-    import subprocess
 
     def run(*args, timeout=120, check=None, **options):
         command = [sys.executable, "-m", "physioemo", *map(str, args)]

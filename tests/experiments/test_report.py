@@ -1,7 +1,5 @@
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -31,20 +29,6 @@ EVIL = "<script>document.title = 'run'; console.error('run')</script> $x$"
 AROUSAL = (8, 2, 8, 2, 8, 2)
 VALENCE = (9, 9, 1, 1, 8, 2)
 TRIALS = [(i + 1, START + 2 + 10 * i, 8.0, f"clip-{i % 3}") for i in range(6)]
-CHROMIUM = shutil.which("chromium")
-
-
-def console_errors(page: Path) -> list[str]:
-    """What a browser prints to its console while it opens a page."""
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
-    run = subprocess.run(
-        [CHROMIUM, *options, "--virtual-time-budget=5000", "--dump-dom", page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert "</html>" in run.stdout
-    return [line for line in run.stderr.splitlines() if "CONSOLE" in line]
 
 
 def eeg(names=NAMES, unit="V", gap=None, seconds=SECONDS):
@@ -376,8 +360,7 @@ def test_names_from_the_network_are_text(html):
     assert EVIL in parsed.text
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
-def test_page_opens_in_a_browser_without_a_word_on_the_console(page):
+def test_page_opens_in_a_browser_without_a_word_on_the_console(page, console_errors):
     assert console_errors(page) == []
 
 

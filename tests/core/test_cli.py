@@ -1,0 +1,105 @@
+"""The command line: quick, lazy, one sentence per error."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from physioemo.cli import COMMANDS
+from physioemo.store import create_recording
+from tests.streams import eeg_stream, marker_stream
+
+HEAVY = ("torch", "mne", "xarray", "zarr", "numpy", "scipy", "neurokit2", "braindecode", "pylsl")
+
+
+def loaded_by(code):
+    script = f"import sys; {code}; print(','.join(m for m in {HEAVY!r} if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    return done.stdout.strip().splitlines()[-1]
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "from physioemo.cli import cli\n"
+        "try: cli.main(['--help'], standalone_mode=True)\nexcept SystemExit: pass"
+    )
+    assert loaded_by(f"exec({code!r})") == ""
+
+
+def test_the_package_itself_imports_nothing_heavy():
+    assert loaded_by("import physioemo") == ""
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_help(physioemo, command):
+    done = physioemo(command, "--help", check=0)
+    assert "Usage: physioemo" in done.stdout
+
+
+def test_a_mistyped_command_names_the_nearest(physioemo):
+    done = physioemo("recrod", check=2)
+    assert "did you mean 'record'" in done.stderr
+
+
+def test_an_unknown_option_is_a_wrong_call(physioemo):
+    physioemo("record", check=2)
+    physioemo("streams", "--jsno", check=2)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    signal = np.random.default_rng(0).standard_normal((500, 2))
+    streams = {"EEG": eeg_stream(signal), "m": marker_stream([(1.0, "go")])}
+    return create_recording(tmp_path / "mit Ümläut" / "a.zarr", streams)
+
+
+def test_inspect_prints_what_is_there(physioemo, stored):
+    done = physioemo("inspect", stored.path, check=0)
+    assert "EEG" in done.stdout and "0 trials, 0 rated; 1 events" in done.stdout
+    assert "Next: physioemo report" in done.stdout
+
+
+def test_inspect_prints_json_that_can_be_scripted_against(physioemo, stored):
+    content = json.loads(physioemo("inspect", stored.path, "--json", check=0).stdout)
+    eeg = content["streams"]["EEG"]
+    assert (eeg["n_samples"], eeg["sfreq"], eeg["units"]) == (500, 250.0, ["uV", "uV"])
+    assert content["streams"]["m"]["measured_rate_hz"] is None
+
+
+def test_inspect_of_nothing_is_a_wrong_call(physioemo, tmp_path):
+    done = physioemo("inspect", tmp_path / "absent", check=2)
+    assert done.stderr.startswith("physioemo: found nothing at")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_import_of_an_unreadable_file_leaves_nothing_behind(physioemo, tmp_path):
+    (tmp_path / "bad.edf").write_bytes(b"no EDF")
+    done = physioemo("import", tmp_path / "bad.edf", tmp_path / "out", check=1)
+    assert "bad.edf cannot be read" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_import_makes_a_recording(physioemo, tmp_path, shared_data):
+    file = shared_data("xdf-example-files") / "minimal.xdf"
+    done = physioemo("import", file, tmp_path / "o", check=1)
+    assert "state them with --ch-names" in done.stderr
+    options = ["--ch-names", "SendDataC=a,b,c", "--unit", "*=a.u."]
+    done = physioemo("import", file, tmp_path / "o", *options, check=0)
+    assert "is now the recording" in done.stdout
+
+
+def test_an_unforeseen_error_is_a_sentence_and_debug_shows_the_traceback(tmp_path):
+    code = (
+        "import physioemo.cli as c, physioemo.files as f\n"
+        "def boom(*a): raise ZeroDivisionError('boom')\n"
+        "f.read_recording = boom\n"
+        "import sys; c.main(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", code]
+    quiet = subprocess.run([*command, "inspect", "x"], capture_output=True, text=True)
+    loud = subprocess.run([*command, "--debug", "inspect", "x"], capture_output=True, text=True)
+    assert quiet.returncode == 1 and "Traceback" not in quiet.stderr
+    assert "an unforeseen error (ZeroDivisionError: boom)" in quiet.stderr
+    assert "Traceback" in loud.stderr
