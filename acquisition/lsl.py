@@ -27,6 +27,8 @@ __all__ = [
 BUFFER_SECONDS = 360
 """What an inlet or outlet keeps while the other side is late."""
 
+_TWIN_SECONDS = 1.5
+
 
 def configure_quietly() -> None:
     """Keep liblsl's own log off the screen, unless the lab has a configuration of its own."""
@@ -67,8 +69,8 @@ def find_streams(predicates: Sequence[str] = (), *, timeout_seconds: float = 2.0
             fitting = pylsl.resolve_bypred(predicate, 1, timeout_seconds)
             if not fitting:
                 raise NoStreamError(_nothing_found(predicate, timeout_seconds))
-            # The first answer returns at once; a twin on another computer may need a moment.
-            found += fitting + pylsl.resolve_bypred(predicate, 1024, 0.5)
+            # The first answer returns at once; a twin elsewhere may need the next two waves.
+            found += fitting + pylsl.resolve_bypred(predicate, 1024, _TWIN_SECONDS)
     by_uid = {info.uid(): info for info in found}
     if not by_uid:
         raise NoStreamError(
