@@ -17,7 +17,7 @@ from physioemo.fingerprint import package_versions
 from physioemo.journal import FrameKind, Journal
 from physioemo.overrides import Overrides
 from physioemo.recording import Recording
-from physioemo.store import JOURNAL, SCHEMA_VERSION, prepare_folder, seal
+from physioemo.store import JOURNAL, SCHEMA_VERSION, prepare_folder, refuse_existing, seal
 
 __all__ = ["RecordingSummary", "record"]
 
@@ -94,6 +94,8 @@ def record(
         If the disk fills; the journal holds everything up to then.
     """
     folder = Path(out)
+    # Before the network is searched, and again once the streams are known to be good.
+    refuse_existing(folder, overwrite=overwrite)
     taps = _open_taps(predicates, overrides or Overrides(), find_seconds)
     prepare_folder(folder, overwrite=overwrite)
     journal = Journal(folder / JOURNAL)

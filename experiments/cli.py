@@ -49,9 +49,14 @@ def train(
     overwrite: bool,
 ) -> None:
     """Train a decoder on recordings with rated trials, and score it on held-out trials."""
-    from physioemo.experiments.training import StudyConfig, train_decoder
+    from physioemo.experiments.training import (
+        StudyConfig,
+        refuse_existing_decoder,
+        train_decoder,
+    )
     from physioemo.store import open_recording
 
+    refuse_existing_decoder(out, overwrite=overwrite)
     base = StudyConfig()
     config = StudyConfig(
         window_seconds=window_seconds,

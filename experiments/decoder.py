@@ -24,11 +24,12 @@ from physioemo.recording import Recording
 from physioemo.tokens import TokenSet
 from physioemo.window import Window
 
-__all__ = ["UNTRAINED", "Decoder", "Scaler", "fit_scaler"]
+__all__ = ["DECODER_JSON", "UNTRAINED", "Decoder", "Scaler", "fit_scaler"]
 
 UNTRAINED = "untrained"
 """Key in the metadata, and mark in the stream name, of a decoder with random weights."""
 
+DECODER_JSON, _ARRAYS = "decoder.json", "decoder.safetensors"
 _USABLE_SHARE = 0.5
 _FORMAT = 1
 
@@ -198,7 +199,9 @@ class Decoder:
             "model_id": self.id,
             "metadata": self.metadata,
         }
-        (folder / _JSON).write_text(json.dumps(content, indent=2, ensure_ascii=False), "utf-8")
+        (folder / DECODER_JSON).write_text(
+            json.dumps(content, indent=2, ensure_ascii=False), "utf-8"
+        )
         return folder
 
     @classmethod
@@ -246,14 +249,11 @@ class Decoder:
             )
 
 
-_JSON, _ARRAYS = "decoder.json", "decoder.safetensors"
-
-
 def _read_json(folder: Path) -> dict[str, Any]:
-    path = folder / _JSON
+    path = folder / DECODER_JSON
     if not path.is_file():
         raise CheckpointError(
-            f"found no {_JSON} in {folder}, expected the folder of a decoder; make one with "
+            f"found no {DECODER_JSON} in {folder}, expected the folder of a decoder; make one with "
             "'physioemo train'"
         )
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from physioemo.errors import CallError, DataError, RecordingExistsError
-from physioemo.experiments.decoder import UNTRAINED, Decoder, fit_scaler
+from physioemo.experiments.decoder import DECODER_JSON, UNTRAINED, Decoder, fit_scaler
 from physioemo.experiments.scores import balanced_accuracy, score_trials, trial_means
 from physioemo.experiments.splits import held_out_groups, trial_grouped_k_fold
 from physioemo.experiments.tokens import FAMILY, recording_tokens
@@ -87,18 +87,33 @@ class TrainedDecoder:
         Raises
         ------
         RecordingExistsError
-            If something is there and `overwrite` is false.
+            If something is there and `overwrite` is false, or it is not a decoder.
         """
         folder = Path(folder)
-        if folder.exists() and any(folder.iterdir()) and not overwrite:
-            raise RecordingExistsError(
-                f"found something at {folder}, expected nothing there; choose another name or "
-                "pass --overwrite"
-            )
+        refuse_existing_decoder(folder, overwrite=overwrite)
         self.decoder.save(folder)
         text = json.dumps(self.evaluation, indent=2, ensure_ascii=False)
         (folder / EVALUATION_JSON).write_text(text, "utf-8")
         return folder
+
+
+def refuse_existing_decoder(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that may not be used for a new decoder; touch nothing.
+
+    Raises
+    ------
+    RecordingExistsError
+        If something is there and `overwrite` is false, or it is not a decoder.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    is_decoder = (folder / DECODER_JSON).is_file()
+    if not overwrite or not is_decoder:
+        what = "a decoder" if is_decoder else "something that is not a decoder"
+        raise RecordingExistsError(
+            f"found {what} at {folder}, expected nothing there; choose another name"
+            + (" or pass --overwrite" if is_decoder else "")
+        )
 
 
 def train_decoder(

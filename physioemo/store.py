@@ -34,7 +34,14 @@ from physioemo.recording import TABLES, Recording
 from physioemo.stream import describe_stream
 from physioemo.trials import derive_tables
 
-__all__ = ["SCHEMA_VERSION", "create_recording", "open_recording", "prepare_folder", "seal"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "create_recording",
+    "open_recording",
+    "prepare_folder",
+    "refuse_existing",
+    "seal",
+]
 
 SCHEMA_VERSION = 1
 JOURNAL = "journal"
@@ -116,6 +123,25 @@ def create_recording(
     return open_recording(folder)
 
 
+def refuse_existing(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that may not be used for a new recording; touch nothing.
+
+    Raises
+    ------
+    RecordingExistsError
+        If something is there and `overwrite` is false, or it is not a recording.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    is_recording = (folder / "zarr.json").is_file() or (folder / JOURNAL).is_dir()
+    if not overwrite or not is_recording:
+        what = "a recording" if is_recording else "something that is not a recording"
+        raise RecordingExistsError(
+            f"found {what} at {folder}, expected nothing there; choose another name"
+            + (" or pass --overwrite" if is_recording else "")
+        )
+
+
 def prepare_folder(folder: Path, *, overwrite: bool) -> None:
     """Create the folder of a new recording; an old recording goes only when asked.
 
@@ -126,16 +152,10 @@ def prepare_folder(folder: Path, *, overwrite: bool) -> None:
     StoreError
         If the folder cannot be created.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        is_recording = (folder / "zarr.json").is_file() or (folder / JOURNAL).is_dir()
-        if not overwrite or not is_recording:
-            what = "a recording" if is_recording else "something that is not a recording"
-            raise RecordingExistsError(
-                f"found {what} at {folder}, expected nothing there; choose another name"
-                + (" or pass --overwrite" if is_recording else "")
-            )
-        shutil.rmtree(folder)
+    refuse_existing(folder, overwrite=overwrite)
     try:
+        if folder.exists():
+            shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
