@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +12,16 @@ from physioemo.cli import COMMANDS
 from physioemo.store import create_recording
 from tests.streams import eeg_stream, marker_stream
 
+ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "mne", "xarray", "zarr", "numpy", "scipy", "neurokit2", "braindecode", "pylsl")
 
 
 def loaded_by(code):
-    script = f"import sys; {code}; print(','.join(m for m in {HEAVY!r} if m in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    return done.stdout.strip().splitlines()[-1]
+    script = f"import sys; {code}; print('loaded', *[m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    last = done.stdout.strip().splitlines()[-1].split()
+    assert last[0] == "loaded"
+    return last[1:]
 
 
 def test_help_imports_nothing_heavy():
@@ -25,11 +29,11 @@ def test_help_imports_nothing_heavy():
         "from physioemo.cli import cli\n"
         "try: cli.main(['--help'], standalone_mode=True)\nexcept SystemExit: pass"
     )
-    assert loaded_by(f"exec({code!r})") == ""
+    assert loaded_by(f"exec({code!r})") == []
 
 
 def test_the_package_itself_imports_nothing_heavy():
-    assert loaded_by("import physioemo") == ""
+    assert loaded_by("import physioemo") == []
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

@@ -51,4 +51,4 @@ def test_the_demo_on_real_signals_without_eeg_stops_at_the_report(tmp_path, shar
     out = tmp_path / "demo"
     done = physioemo("demo", "--replay", tmp_path / "bio.zarr", "--out", out, check=0, timeout=240)
     assert "no EEG in it" in done.stdout
-    assert "heart rate" in (out / "report.html").read_text("utf-8")
+    assert "Heart rate from bio: ECG" in (out / "report.html").read_text("utf-8")
