@@ -103,9 +103,19 @@ def record(
     for tap in taps:
         journal.append_json(FrameKind.STREAM, tap.number, tap.description.to_dict())
     _run(journal, taps, duration_seconds, stop_when_idle_seconds, should_stop, on_status)
-    recording = seal(folder)
+    recording = _seal_or_say_how(folder)
     statuses = tuple(tap.status() for tap in taps)
     return RecordingSummary(recording, statuses, tuple(find_problems(recording, statuses)))
+
+
+def _seal_or_say_how(folder: Path) -> Recording:
+    try:
+        return seal(folder)
+    except KeyboardInterrupt:
+        raise StoreError(
+            f"found that sealing {folder} was interrupted, expected it to end; the journal is "
+            f"whole and nothing is lost: run 'physioemo recover {folder}'"
+        ) from None
 
 
 def _open_taps(

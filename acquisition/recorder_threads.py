@@ -101,13 +101,14 @@ class StreamTap:
                 self.inlet.close_stream()
 
     def _pull(self, journal: Journal, *, timeout_seconds: float) -> int:
+        from pylsl import local_clock
+
         values, stamps = pull(self.inlet, timeout_seconds=timeout_seconds)
         if not len(stamps):
             return 0
-        received = time.monotonic()
-        payload = encode_samples(stamps, values, received)
+        payload = encode_samples(stamps, values, local_clock())
         journal.append(FrameKind.SAMPLES, self.number, payload)
-        self._count(values, stamps, received)
+        self._count(values, stamps, time.monotonic())
         return len(stamps)
 
     def _count(self, values: np.ndarray, stamps: np.ndarray, received: float) -> None:

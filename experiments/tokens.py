@@ -90,7 +90,9 @@ class TokenStream:
         if segment != state.segment:
             state = TokenState(segment, start_entropy(len(self.ch_names), self.recipe))
         entropy, after = step_entropy(self._in_microvolts(signal), state.entropy, self.recipe)
-        stop = np.full(len(entropy), time[-1])
+        # A window that is no multiple of the hop ends before the hop that completes it.
+        last = len(time) - 1 - (-self.recipe.window_samples) % self.recipe.hop_samples
+        stop = np.full(len(entropy), time[last])
         return self._token_set(entropy, stop), TokenState(segment, after)
 
     def _in_microvolts(self, signal: np.ndarray) -> np.ndarray:

@@ -89,6 +89,14 @@ def test_nan_samples_are_kept_and_told(tmp_path):
     assert 2 <= np.isnan(found[:, 2]).sum() <= 6 and np.isfinite(found[:, [0, 1, 3]]).all()
 
 
+def test_a_recording_with_problems_is_complete_but_exits_with_one(tmp_path, physioemo):
+    with producing(eeg_description(), lambda i: np.full((len(i), 4), np.nan, np.float32)):
+        done = physioemo("record", tmp_path / "r", "--duration", 1, check=1)
+    assert "sealed and checked against the journal" in done.stdout
+    assert "! stream 'EEG': found" in done.stderr and "NaN or infinite" in done.stderr
+    assert open_recording(tmp_path / "r").sealed
+
+
 def test_missing_gaze_is_no_problem(tmp_path):
     description = eeg_description(name="gaze", stype="Gaze", units=("normalized",) * 4)
     with producing(description, lambda i: np.full((len(i), 4), np.nan, np.float32)):

@@ -83,6 +83,14 @@ def test_the_batch_engines_agree_with_the_stream(recording, decoder):
         assert a.abstain == b.abstain
 
 
+def test_a_prediction_is_stamped_by_the_newest_sample_that_it_used(recording):
+    decoder = untrained_decoder(recording, StudyConfig(window_seconds=1.0, hop_seconds=0.3))
+    one_by_one, batched = decoder.predict(recording), decoder.predict_batch(recording)
+    assert [p.time_seconds for p in batched] == [p.time_seconds for p in one_by_one]
+    first = recording["eeg"]["time"].values[249]
+    assert one_by_one[0].time_seconds == first
+
+
 def test_windows_after_a_gap_start_from_rest(recording, decoder):
     eeg = recording["eeg"]
     after = eeg.isel(time=slice(4000, None))
