@@ -131,6 +131,8 @@ class TokenStream:
         """
         parts = []
         for start, stop in segment_bounds(time, self.recipe.sfreq):
+            # Live, samples come in whole hops: what is left at the end completes no window.
+            stop -= (stop - start) % self.recipe.hop_samples
             if stop - start < self.recipe.window_samples:
                 continue
             rows = self._in_microvolts(signal[start:stop].T)
