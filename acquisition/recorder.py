@@ -232,9 +232,9 @@ def find_problems(recording: Recording, statuses: Sequence[StreamStatus] = ()) -
                 "electrodes and the device's app"
             )
         if quality["gaps"]:
-            total = sum(g["duration_seconds"] for g in quality["gaps"])
+            n, total = len(quality["gaps"]), sum(g["duration_seconds"] for g in quality["gaps"])
             problems.append(
-                f"{what}: found {len(quality['gaps'])} gaps of {total:.2f} s in all, expected "
+                f"{what}: found {n} gap{'s' if n > 1 else ''} of {total:.2f} s in all, expected "
                 "none; windows never span them"
             )
         if description.sfreq > 0:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import numpy as np
 
 from physioemo.errors import CallError, PhysioEmoError, RecordingExistsError
 from physioemo.progress import progress
+from physioemo.recording import Recording
 
 __all__ = ["run_demo", "run_replay_demo"]
 
@@ -120,26 +122,33 @@ def _await(
         while any(p.poll() is None for p in processes.values()):
             elapsed = time.monotonic() - began
             update(min(elapsed, seconds))
-            failed = [n for n, p in processes.items() if p.poll() not in (None, 0)]
-            if failed:
-                raise _failure(failed[0], demo)
+            _refuse_failed(processes, demo)
             if elapsed > 3 * seconds + 120:
                 raise PhysioEmoError(
                     f"found that {what} takes more than {elapsed:.0f} s, expected about "
                     f"{seconds:.0f} s; the logs are in {demo.out / 'logs'}"
                 )
             time.sleep(0.2)
+    _refuse_failed(processes, demo)
+
+
+def _refuse_failed(processes: dict[str, subprocess.Popen[bytes]], demo: _Demo) -> None:
     for name, process in processes.items():
-        if process.returncode:
+        # The recorder's 1 means: complete, but look at what it says.
+        told = name == "record" and process.poll() == 1 and "! " in _log(name, demo)
+        if process.poll() and not told:
             raise _failure(name, demo)
 
 
+def _log(name: str, demo: _Demo) -> str:
+    return (demo.out / "logs" / f"{name}.log").read_text("utf-8", "replace")
+
+
 def _failure(name: str, demo: _Demo) -> PhysioEmoError:
-    log = demo.out / "logs" / f"{name}.log"
-    last = log.read_text("utf-8", "replace").strip().splitlines()[-1:] or ["nothing"]
+    last = _log(name, demo).strip().splitlines()[-1:] or ["nothing"]
     return PhysioEmoError(
         f"found that 'physioemo {name}' failed ({last[0]}), expected it to end well; its whole "
-        f"log is {log}"
+        f"log is {demo.out / 'logs' / f'{name}.log'}"
     )
 
 
@@ -218,13 +227,22 @@ def run_demo(
 
 
 def _record(
-    demo: _Demo, name: str, source: subprocess.Popen[bytes], seconds: float, *, source_name: str
+    demo: _Demo,
+    name: str,
+    source: subprocess.Popen[bytes],
+    seconds: float,
+    *,
+    source_name: str,
+    idle_seconds: float = _IDLE_SECONDS,
 ) -> None:
     recorder = demo.start(
-        "record", demo.out / name, "--stop-when-idle", _IDLE_SECONDS, "--find-seconds", 5
+        "record", demo.out / name, "--stop-when-idle", idle_seconds, "--find-seconds", 5
     )
     with _running([source, recorder]):
         _await("recording", {source_name: source, "record": recorder}, seconds + 20, demo)
+    for line in _log("record", demo).splitlines():
+        if line.startswith("! "):
+            click.echo(f"     {line}")
 
 
 def _record_live(
@@ -245,15 +263,13 @@ def _record_live(
         with _running([recorder]):
             processes = {source_name: source, "live": live, "record": recorder}
             _await("live session", processes, seconds + 20, demo)
-    lines = (demo.out / "logs" / "live.log").read_text("utf-8").strip().splitlines()
-    click.echo(f"     {lines[-1]}")
+    click.echo(f"     {_log('live', demo).strip().splitlines()[-1]}")
 
 
 def _wait_until_published(demo: _Demo, live: subprocess.Popen[bytes]) -> None:
     """Wait until the live decoder has announced its stream of predictions."""
-    log = demo.out / "logs" / "live.log"
     end = time.monotonic() + 60
-    while "Publishing" not in log.read_text("utf-8", "replace"):
+    while "Publishing" not in _log("live", demo):
         if live.poll() is not None or time.monotonic() > end:
             raise _failure("live", demo)
         time.sleep(0.1)
@@ -324,12 +340,15 @@ def _replay_one(
 
     given = {n: [o.partition("=")[2] for o in options if o.startswith(f"--{n}=")] for n in _STATED}
     stated = Overrides.parse(given["ch-names"], given["unit"], given["sfreq"])
-    seconds = max(q["duration_seconds"] for q in read_recording(file, stated).quality().values())
+    recording = read_recording(file, stated)
+    seconds = max(q["duration_seconds"] for q in recording.quality().values())
     speed = max(1.0, round(seconds / recording_seconds, 1))
     demo.say(f"1. The file is replayed over LSL at {speed:g} times real time and recorded.")
     recorded = demo.out / "recorded.zarr"
     source = demo.start("replay", file, *options, "--speed", speed, "--wait", _WAIT_SECONDS)
-    _record(demo, recorded.name, source, seconds / speed, source_name="replay")
+    idle = round(_IDLE_SECONDS + _longest_silence(recording) / speed, 1)
+    name = recorded.name
+    _record(demo, name, source, seconds / speed, source_name="replay", idle_seconds=idle)
     demo.run("inspect", recorded)
     decoder = _decoder_for(demo, recorded, decoder)
     if decoder is None:
@@ -339,6 +358,12 @@ def _replay_one(
     _record_live(demo, source, decoder, live_seconds, source_name="replay")
     demo.say("4. Everything goes into one report.")
     return _report(demo, [recorded, demo.out / "live.zarr"], decoder)
+
+
+def _longest_silence(recording: Recording) -> float:
+    """Return the longest time in seconds during which no stream says anything."""
+    times = [recording[key]["time"].values for key in recording.streams]
+    return float(np.diff(np.sort(np.concatenate(times))).max(initial=0.0))
 
 
 _STATED = ("ch-names", "unit", "sfreq")

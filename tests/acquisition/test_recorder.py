@@ -247,7 +247,7 @@ def test_a_producer_that_comes_back_is_recorded_with_its_gap(tmp_path):
         recorder.join()
     quality = done["s"].recording.quality()["EEG"]
     assert len(quality["gaps"]) == 1 and quality["gaps"][0]["duration_seconds"] > 0.9
-    assert any("gaps of" in p for p in done["s"].problems)
+    assert any("found 1 gap of" in p for p in done["s"].problems)
 
 
 def test_streams_reports_what_the_network_holds(physioemo):
