@@ -14,7 +14,12 @@ import pytest
 from physioemo.acquisition.lsl import make_outlet
 from physioemo.acquisition.recorder import record
 from physioemo.acquisition.streams import list_streams
-from physioemo.errors import AmbiguousStreamError, NoStreamError, StreamDescriptionError
+from physioemo.errors import (
+    AmbiguousStreamError,
+    NoStreamError,
+    StoreError,
+    StreamDescriptionError,
+)
 from physioemo.overrides import Overrides
 from physioemo.store import open_recording, seal
 from tests.lsl import producing
@@ -176,6 +181,21 @@ def test_stopping_seals_the_recording(tmp_path, number):
     assert recorder.returncode == 0, stderr
     assert "sealed and checked" in stdout and "Next: physioemo report" in stdout
     assert open_recording(out).sealed
+
+
+def test_an_interrupted_sealing_loses_nothing_and_says_how_to_go_on(tmp_path, monkeypatch):
+    def interrupted(folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("physioemo.acquisition.recorder.seal", interrupted)
+    with (
+        producing(eeg_description(), noise(4)),
+        pytest.raises(StoreError, match="the journal is whole .*run 'physioemo recover"),
+    ):
+        record(tmp_path / "r", duration_seconds=1, find_seconds=1.0)
+    before = open_recording(tmp_path / "r")
+    assert not before.sealed and before.notes == ()
+    assert seal(tmp_path / "r").fingerprint() == before.fingerprint()
 
 
 def full_disk(tmp_path):
