@@ -30,6 +30,9 @@ __all__ = ["demo", "live", "report", "train"]
 @click.option("--preset", default="tiny", show_default=True, help="Size of the transformer.")
 @click.option("--window-seconds", default=1.0, show_default=True)
 @click.option("--hop-seconds", default=0.5, show_default=True)
+@click.option(
+    "--definition", default="gaussian-filter", show_default=True, help="Differential entropy."
+)
 @click.option("--folds", default=5, show_default=True, help="Folds of grouped trials.")
 @click.option("--permutations", default=10, show_default=True, help="Runs with permuted labels.")
 @click.option("--epochs", default=40, show_default=True, help="At most.")
@@ -42,6 +45,7 @@ def train(
     preset: str,
     window_seconds: float,
     hop_seconds: float,
+    definition: str,
     folds: int,
     permutations: int,
     epochs: int,
@@ -61,6 +65,7 @@ def train(
     config = StudyConfig(
         window_seconds=window_seconds,
         hop_seconds=hop_seconds,
+        definition=definition,
         midpoint=midpoint,
         preset=preset,
         n_folds=folds,

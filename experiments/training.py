@@ -39,6 +39,8 @@ class StudyConfig:
         Length of a window and the step between two.
     bands : tuple of (str, float, float)
         Name and edges in Hz.
+    definition : str
+        Which differential entropy; one that streams.
     midpoint : {"drop", "low", "high"}
         What a rating exactly in the middle of the scale is.
     preset : str
@@ -57,6 +59,7 @@ class StudyConfig:
     window_seconds: float = 1.0
     hop_seconds: float = 0.5
     bands: tuple[tuple[str, float, float], ...] = tuple((k, *v) for k, v in BANDS.items())
+    definition: str = "gaussian-filter"
     midpoint: str = "drop"
     preset: str = "tiny"
     n_folds: int = 5
@@ -186,6 +189,7 @@ def _recipe(
         bands={name: (low, high) for name, low, high in config.bands},
         window_seconds=config.window_seconds,
         hop_seconds=config.hop_seconds,
+        definition=config.definition,
     )
     return recipe, shared
 

@@ -18,6 +18,8 @@ from physioemo.features.entropy import (
     entropy_of_variance,
     fill_missing,
 )
+from physioemo.features.entropy_definitions import entropy_of_windows
+from physioemo.features.entropy_recipe import WINDOW_LOCAL
 
 __all__ = ["entropy_by_gemm"]
 
@@ -46,6 +48,8 @@ def entropy_by_gemm(signal: np.ndarray, recipe: EntropyRecipe, *, dtype: Any) ->
     dtype : dtype
         Precision of the products; states and variances are float64 throughout.
     """
+    if recipe.definition in WINDOW_LOCAL:
+        return entropy_of_windows(signal, recipe, dtype=dtype)
     nothing = np.full(len(signal), np.nan)
     filled, present, origin, _ = fill_missing(np.asarray(signal, float), nothing, nothing)
     filled = filled - np.where(np.isnan(origin), 0.0, origin)[:, None]
