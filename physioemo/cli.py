@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "cli", "main"]
 
 # name -> (module, function, one line for --help); a module is imported when it is called.
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "datasets": ("physioemo.datasets.cli", "datasets", "Which data sets can be read."),
     "demo": ("physioemo.experiments.cli", "demo", "The whole thread on a simulated participant."),
     "doctor": ("physioemo.acquisition.cli", "doctor", "Check this computer: versions, LSL, disk."),
     "import": ("physioemo.core_cli", "import_", "Turn an XDF or MNE file into a recording."),

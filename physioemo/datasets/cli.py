@@ -1,0 +1,46 @@
+"""Commands about data sets: which can be read, and synthetic copies of their files."""
+
+from pathlib import Path
+
+import click
+
+__all__ = ["datasets"]
+
+
+@click.group()
+def datasets() -> None:
+    """Say which data sets can be read; write synthetic copies of their files."""
+
+
+@datasets.command("list")
+def list_rows() -> None:
+    """Print each data set, its licence and how to obtain it."""
+    from physioemo.datasets.catalogue import CATALOGUE
+
+    for row in CATALOGUE.values():
+        expected = "; ".join(f"{pattern} ({what})" for pattern, what in row.files.items())
+        click.echo(f"{row.name}: {row.title}")
+        click.echo(f"  licence: {row.licence}\n  obtain:  {row.obtain}\n  files:   {expected}")
+
+
+@datasets.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--subjects", default=2, show_default=True, type=click.IntRange(min=1))
+@click.option("--seed", default=0, show_default=True)
+@click.option("--effect", default=1.0, show_default=True, help="Size of the planted effect.")
+def fake(name: str, folder: Path, subjects: int, seed: int, effect: float) -> None:
+    """Write synthetic files in the format of the data set NAME into FOLDER.
+
+    They hold noise with a planted effect of the ratings: nobody was recorded.
+    """
+    from physioemo.datasets.catalogue import dataset
+    from physioemo.errors import RecordingExistsError
+
+    row = dataset(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RecordingExistsError(
+            f"found something at {folder}, expected nothing there; choose another folder"
+        )
+    files = row.write_fixture(folder, subjects=subjects, seed=seed, effect=effect)
+    click.echo(f"Wrote {len(files)} SYNTHETIC files in the format of {row.title} into {folder}.")
