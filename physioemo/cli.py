@@ -83,8 +83,10 @@ def main(args: Iterable[str] | None = None) -> None:
         # A Windows console of another code page must not stop a session over one letter.
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
     arguments = list(args) if args is not None else sys.argv[1:]
-    # A polite end from a supervisor is treated as Ctrl-C: recordings are sealed.
-    signal.signal(signal.SIGTERM, _interrupt)
+    # A polite end from a supervisor is treated as Ctrl-C: recordings are sealed. Shells start
+    # background commands with Ctrl-C ignored; scripts still stop a recorder by that signal.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     try:
         code = cli.main(arguments, prog_name="physioemo", standalone_mode=False)
     except click.ClickException as error:

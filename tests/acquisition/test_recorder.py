@@ -130,9 +130,10 @@ def test_an_existing_recording_is_never_overwritten_unasked(tmp_path, physioemo)
     assert open_recording(tmp_path / "r").fingerprint() != before
 
 
-def start_recorder(out, *options):
+def start_recorder(out, *options, **how):
     command = [sys.executable, "-m", "physioemo", "record", str(out), *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, **pipes, **how)
 
 
 def wait_for_data(out, n_bytes=20_000, timeout=30):
@@ -173,8 +174,10 @@ def test_kill_minus_nine_loses_less_than_a_second(tmp_path, physioemo):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_seals_the_recording(tmp_path, number):
     out = tmp_path / "r"
+    # As a shell starts a background command: with Ctrl-C ignored.
+    ignoring = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
     with producing(eeg_description(), noise(4)):
-        recorder = start_recorder(out)
+        recorder = start_recorder(out, **ignoring)
         wait_for_data(out)
         recorder.send_signal(number)
         stdout, stderr = recorder.communicate(timeout=60)
