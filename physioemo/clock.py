@@ -24,6 +24,7 @@ milliseconds), far below the second at which common readers begin to notice.
 
 _DRIFT_PRIOR = 50e-6  # crystal clocks differ by tens of parts per million
 _NOISE_FLOOR_SECONDS = 50e-6
+_REACH_SECONDS = 10.0  # twice the time between two measurements
 
 
 class ClockLine(NamedTuple):
@@ -74,6 +75,8 @@ def correct_time(
 ) -> np.ndarray:
     """Map device stamps of one connection to the session clock; raw stamps stay untouched.
 
+    The offset follows a line within ten seconds of the measurements and is constant beyond.
+
     Parameters
     ----------
     raw_time : ndarray, shape (time,)
@@ -83,8 +86,11 @@ def correct_time(
     """
     if not len(clock_time):
         return np.array(raw_time, float)
-    line = fit_clock(np.asarray(clock_time, float), offset_seconds)
-    correction = line.intercept_seconds + line.drift * (raw_time - line.centre_seconds)
+    clock_time = np.asarray(clock_time, float)
+    line = fit_clock(clock_time, offset_seconds)
+    # A drift measured over seconds says nothing of stamps minutes away: there it is held.
+    near = np.clip(raw_time, clock_time.min() - _REACH_SECONDS, clock_time.max() + _REACH_SECONDS)
+    correction = line.intercept_seconds + line.drift * (near - line.centre_seconds)
     return np.asarray(raw_time + correction, float)
 
 

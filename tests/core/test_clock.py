@@ -26,6 +26,13 @@ def test_few_close_measurements_invent_no_drift():
     assert abs(line.drift) < 1e-5
 
 
+def test_a_drift_is_not_carried_far_beyond_its_measurements():
+    measured = np.arange(0, 30, 5.0)
+    offset = 3.0 + np.random.default_rng(0).normal(0, 50e-6, len(measured))
+    raw = np.linspace(0, 1800, 1000)
+    assert np.ptp(correct_time(raw, measured, offset) - raw) < 2e-4
+
+
 def test_no_measurement_leaves_the_stamps_alone():
     raw = np.array([1.0, 2.0])
     corrected = correct_time(raw, np.zeros(0), np.zeros(0))
