@@ -126,7 +126,11 @@ def _one_recording(
     midpoint: str,
 ) -> tuple[np.ndarray, ...]:
     tokens = recording_tokens(recording, recipe, ch_names)
-    trial = assign_trials(recording, tokens.start_seconds, tokens.stop_seconds)
+    # Streams and markers agree within the noise of their clocks: half a sample decides nothing.
+    half_sample = 0.5 / recipe.sfreq
+    trial = assign_trials(
+        recording, tokens.start_seconds, tokens.stop_seconds, tolerance_seconds=half_sample
+    )
     labels = rating_labels(recording, dimensions, midpoint)
     kept = np.array([t in labels for t in trial], bool)
     trial = trial[kept]
@@ -148,10 +152,18 @@ def _stimuli(recording: Recording) -> list[str]:
 
 
 def assign_trials(
-    recording: Recording, start_seconds: np.ndarray, stop_seconds: np.ndarray
+    recording: Recording,
+    start_seconds: np.ndarray,
+    stop_seconds: np.ndarray,
+    *,
+    tolerance_seconds: float = 0.0,
 ) -> np.ndarray:
-    """Return the trial that holds each window whole, or -1, shape (window,)."""
+    """Return the trial that holds each window whole, or -1, shape (window,).
+
+    A window may reach out of its trial by the tolerance at either end.
+    """
     trial = np.full(len(start_seconds), -1)
+    start, stop = start_seconds + tolerance_seconds, stop_seconds - tolerance_seconds
     table = recording.trials
     rows = zip(
         table["trial"].values,
@@ -160,7 +172,7 @@ def assign_trials(
         strict=True,
     )
     for number, onset, duration in rows:
-        trial[(start_seconds >= onset) & (stop_seconds <= onset + duration)] = number
+        trial[(start >= onset) & (stop <= onset + duration)] = number
     return trial
 
 
