@@ -110,7 +110,7 @@ def record(
 
 def _seal_or_say_how(folder: Path) -> Recording:
     try:
-        return seal(folder)
+        return recover(folder)
     except KeyboardInterrupt:
         raise StoreError(
             f"found that sealing {folder} was interrupted, expected it to end; the journal is "
@@ -215,12 +215,13 @@ def _is_over(
 def find_problems(recording: Recording, statuses: Sequence[StreamStatus] = ()) -> list[str]:
     """Return one sentence for everything in a recording that its user should know at once."""
     problems = list(recording.notes)
-    lost = {s.name for s in statuses if s.state == "lost"}
+    failures = {s.name: s.failure for s in statuses if s.failure}
     for key, quality in recording.quality().items():
         description = recording.description(key)
         what = f"stream {description.name!r}"
-        if description.name in lost:
-            problems.append(f"{what}: was lost before the end; everything up to then is kept")
+        if description.name in failures:
+            why = failures[description.name]
+            problems.append(f"{what}: {why} before the end; everything up to then is kept")
         if not quality["n_samples"]:
             if description.sfreq > 0:
                 problems.append(f"{what}: found no data, expected {description.sfreq:g} Hz")

@@ -42,6 +42,8 @@ class StreamStatus:
         Gaps by time stamps; NaN or infinite values.
     clock_offset_seconds : float
         Latest offset of the stream's clock (NaN if unknown).
+    failure : str
+        Why nothing more is read from it; empty while all is well.
     """
 
     name: str
@@ -53,6 +55,7 @@ class StreamStatus:
     n_gaps: int
     n_missing_values: int
     clock_offset_seconds: float
+    failure: str = ""
 
 
 class StreamTap:
@@ -77,7 +80,7 @@ class StreamTap:
         self._last_stamp = np.zeros(0)
         self._last_arrival = time.monotonic()
         self._recent: list[tuple[float, int]] = []
-        self._lost = False
+        self.failure = ""
 
     def start(self, journal: Journal, stop: threading.Event) -> threading.Thread:
         """Begin pulling in a thread of its own."""
@@ -95,7 +98,9 @@ class StreamTap:
             while self._pull(journal, timeout_seconds=0.0):
                 pass
         except pylsl.util.LostError:
-            self._lost = True
+            self.failure = "the stream was lost"
+        except Exception as error:  # one bad stream must be told, and must not stop the others
+            self.failure = f"reading it failed ({type(error).__name__}: {error})"
         finally:
             with contextlib.suppress(Exception):
                 self.inlet.close_stream()
@@ -125,7 +130,7 @@ class StreamTap:
         """Return how the stream is doing right now."""
         age = time.monotonic() - self._last_arrival
         silent = "silent" if age > _SILENT_SECONDS else "live"
-        state = "lost" if self._lost else silent if self._n_samples else "waiting"
+        state = "lost" if self.failure else silent if self._n_samples else "waiting"
         return StreamStatus(
             self.description.name,
             state,
@@ -136,6 +141,7 @@ class StreamTap:
             self._n_gaps,
             self._n_missing,
             self.clock_offset_seconds,
+            self.failure,
         )
 
     def _arrival_rate(self) -> float:

@@ -201,6 +201,37 @@ def test_an_interrupted_sealing_loses_nothing_and_says_how_to_go_on(tmp_path, mo
     assert seal(tmp_path / "r").fingerprint() == before.fingerprint()
 
 
+def test_a_stream_that_fails_is_told_and_does_not_stop_the_others(tmp_path, monkeypatch):
+    from physioemo.acquisition import recorder_threads
+
+    pull = recorder_threads.pull
+
+    def failing(inlet, *, timeout_seconds):
+        if inlet.info().name() == "bad":
+            raise RuntimeError("broken packet")
+        return pull(inlet, timeout_seconds=timeout_seconds)
+
+    monkeypatch.setattr(recorder_threads, "pull", failing)
+    bad = eeg_description(name="bad", source_id="bad-1")
+    with producing(eeg_description(), noise(4)), producing(bad, noise(4)):
+        summary = record(tmp_path / "r", duration_seconds=1.5, find_seconds=1.5)
+    assert any("reading it failed (RuntimeError: broken packet)" in p for p in summary.problems)
+    assert summary.recording["EEG"].sizes["time"] > 200
+
+
+def test_a_sealing_without_space_is_one_sentence(tmp_path, monkeypatch):
+    def full(folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("physioemo.acquisition.recorder.seal", full)
+    with (
+        producing(eeg_description(), noise(4)),
+        pytest.raises(StoreError, match="the journal is kept, free some space"),
+    ):
+        record(tmp_path / "r", duration_seconds=1, find_seconds=1.0)
+    assert open_recording(tmp_path / "r")["eeg"].sizes["time"] > 100
+
+
 def full_disk(tmp_path):
     """Return a folder on a disk of 8 MB, or skip."""
     folder = tmp_path / "small"
