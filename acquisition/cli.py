@@ -112,7 +112,7 @@ def record(
             on_status=show,
         )
     click.echo(f"Recorded {out}: sealed and checked against the journal.")
-    print_quality(summary.recording.quality())
+    print_quality(summary.quality)
     for problem in summary.problems:
         click.echo(f"! {problem}", err=True)
     rated = bool(summary.recording.ratings.sizes["trial"])

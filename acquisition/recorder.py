@@ -35,12 +35,15 @@ class RecordingSummary:
         The sealed recording.
     statuses : tuple of StreamStatus
         The last status of each stream.
+    quality : dict
+        :meth:`Recording.quality`, which reads every sample, so it is done once.
     problems : tuple of str
         One sentence each; empty if all is well.
     """
 
     recording: Recording
     statuses: tuple[StreamStatus, ...]
+    quality: dict[str, dict[str, Any]]
     problems: tuple[str, ...]
 
 
@@ -105,7 +108,9 @@ def record(
     _run(journal, taps, duration_seconds, stop_when_idle_seconds, should_stop, on_status)
     recording = _seal_or_say_how(folder)
     statuses = tuple(tap.status() for tap in taps)
-    return RecordingSummary(recording, statuses, tuple(find_problems(recording, statuses)))
+    quality = recording.quality()
+    problems = tuple(find_problems(recording, quality, statuses))
+    return RecordingSummary(recording, statuses, quality, problems)
 
 
 def _seal_or_say_how(folder: Path) -> Recording:
@@ -212,11 +217,15 @@ def _is_over(
     return idle_seconds is not None and bool(ages) and min(ages) >= idle_seconds
 
 
-def find_problems(recording: Recording, statuses: Sequence[StreamStatus] = ()) -> list[str]:
+def find_problems(
+    recording: Recording,
+    quality_of: dict[str, dict[str, Any]],
+    statuses: Sequence[StreamStatus] = (),
+) -> list[str]:
     """Return one sentence for everything in a recording that its user should know at once."""
     problems = list(recording.notes)
     failures = {s.name: s.failure for s in statuses if s.failure}
-    for key, quality in recording.quality().items():
+    for key, quality in quality_of.items():
         description = recording.description(key)
         what = f"stream {description.name!r}"
         if description.name in failures:
