@@ -20,8 +20,17 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("physioemo.experiments.cli", "demo", "The whole thread on a simulated participant."),
     "doctor": ("physioemo.acquisition.cli", "doctor", "Check this computer: versions, LSL, disk."),
     "import": ("physioemo.core_cli", "import_", "Turn an XDF or MNE file into a recording."),
-    "inspect": ("physioemo.core_cli", "inspect", "What is in a recording, and what is wrong."),
+    "inspect": (
+        "physioemo.features.inspect_cli",
+        "inspect",
+        "What is in a recording, data set or feature store.",
+    ),
     "live": ("physioemo.experiments.cli", "live", "Decode an EEG stream and publish predictions."),
+    "preprocess": (
+        "physioemo.features.cli",
+        "preprocess",
+        "Recordings and data sets into a feature store.",
+    ),
     "record": ("physioemo.acquisition.cli", "record", "Record LSL streams."),
     "recover": ("physioemo.acquisition.cli", "recover", "Seal a recording that was cut off."),
     "replay": ("physioemo.acquisition.cli", "replay", "Play a recording as LSL streams."),

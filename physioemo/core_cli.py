@@ -1,6 +1,5 @@
-"""Commands of the core: import, inspect."""
+"""The command ``import``, and what several commands share."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import click
 
 from physioemo.overrides import Overrides
 
-__all__ = ["import_", "inspect", "override_options", "print_quality"]
+__all__ = ["import_", "override_options", "print_quality"]
 
 
 def override_options(function: Any) -> Any:
@@ -57,64 +56,6 @@ def import_(
     for note in recording.notes:
         click.echo(f"Note: {note}.")
     click.echo(f"Next: physioemo report {out} --out report.html")
-
-
-@click.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@override_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def inspect(
-    path: Path,
-    ch_names: tuple[str, ...],
-    unit: tuple[str, ...],
-    rates: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Say what is in a recording or file, and what is wrong with it."""
-    from physioemo.files import read_recording
-
-    recording = read_recording(path, Overrides.parse(ch_names, unit, rates))
-    quality = recording.quality()
-    if as_json:
-        click.echo(json.dumps(_content(recording, quality), indent=2, ensure_ascii=False))
-        return
-    state = "sealed" if recording.sealed else "in its journal, not yet sealed"
-    click.echo(f"{path} ({state})" + ("  SIMULATED PARTICIPANT" if recording.simulated else ""))
-    for note in recording.notes:
-        click.echo(f"Note: {note}.")
-    print_quality(quality)
-    rated = recording.ratings.sizes["trial"]
-    click.echo(
-        f"{recording.trials.sizes['trial']} trials, {rated} rated; "
-        f"{recording.events.sizes['event']} events."
-    )
-    if not recording.sealed:
-        click.echo(f"Next: physioemo recover {path}")
-    elif rated:
-        click.echo(f"Next: physioemo train {path} --out decoder")
-    else:
-        click.echo(f"Next: physioemo report {path} --out report.html")
-
-
-def _content(recording: Any, quality: dict[str, Any]) -> dict[str, Any]:
-    streams = {}
-    for key, numbers in quality.items():
-        known = recording.description(key).to_dict()
-        known.pop("xml")
-        streams[key] = {**known, **{k: _json_number(v) for k, v in numbers.items()}}
-    return {
-        "sealed": recording.sealed,
-        "simulated": recording.simulated,
-        "notes": list(recording.notes),
-        "n_trials": recording.trials.sizes["trial"],
-        "n_rated": recording.ratings.sizes["trial"],
-        "n_events": recording.events.sizes["event"],
-        "streams": streams,
-    }
-
-
-def _json_number(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_quality(quality: dict[str, Any]) -> None:

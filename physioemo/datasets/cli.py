@@ -35,6 +35,7 @@ def fake(name: str, folder: Path, subjects: int, seed: int, effect: float) -> No
     They hold noise with a planted effect of the ratings: nobody was recorded.
     """
     from physioemo.datasets.catalogue import dataset
+    from physioemo.datasets.inspection import SYNTHETIC_NOTE
     from physioemo.errors import RecordingExistsError
 
     row = dataset(name)
@@ -43,4 +44,10 @@ def fake(name: str, folder: Path, subjects: int, seed: int, effect: float) -> No
             f"found something at {folder}, expected nothing there; choose another folder"
         )
     files = row.write_fixture(folder, subjects=subjects, seed=seed, effect=effect)
+    note = (
+        "These files were made up by PhysioEmo: noise with a planted effect. Nobody was recorded."
+    )
+    for place in {f.parent for f in files}:
+        (place / SYNTHETIC_NOTE).write_text(f"{note}\n", encoding="utf-8")
     click.echo(f"Wrote {len(files)} SYNTHETIC files in the format of {row.title} into {folder}.")
+    click.echo(f"Next: physioemo inspect {folder}")

@@ -15,6 +15,7 @@ units of respiration, plethysmograph and temperature are not documented: ``a.u.`
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,12 @@ from physioemo.datasets.assemble import (
     stretches_to_stream,
 )
 from physioemo.datasets.safe_pickle import load_pickle
+from physioemo.datasets.source import Source
 from physioemo.description import StreamDescription
 from physioemo.errors import RecordingNotFoundError, UnreadableFileError
 from physioemo.recording import Recording
 
-__all__ = ["DEAP_EEG", "deap_subjects", "read_deap", "read_deap_all"]
+__all__ = ["DEAP_EEG", "deap_sources", "deap_subjects", "read_deap", "read_deap_all"]
 
 # fmt: off
 DEAP_EEG = (
@@ -86,6 +88,19 @@ def read_deap_all(folder: str | Path, *, n_samples: int = N_SAMPLES) -> Iterator
     """Yield the recording of every subject in a folder, see :func:`read_deap`."""
     subjects = deap_subjects(folder)
     return one_at_a_time(read_deap(folder, s, n_samples=n_samples) for s in subjects)
+
+
+def deap_sources(folder: str | Path, *, n_samples: int = N_SAMPLES) -> list[Source]:
+    """Return the files of a folder, one per subject; see :func:`read_deap`."""
+    folder = Path(folder)
+    return [
+        Source(f"s{s:02d}", (folder / f"s{s:02d}.dat",), partial(_read_one, folder, s, n_samples))
+        for s in deap_subjects(folder)
+    ]
+
+
+def _read_one(folder: Path, subject: int, n_samples: int) -> Iterator[Recording]:
+    yield read_deap(folder, subject, n_samples=n_samples)
 
 
 def read_deap(folder: str | Path, subject: int, *, n_samples: int = N_SAMPLES) -> Recording:

@@ -11,6 +11,7 @@ so that no window spans two. The EEG of the EPOC headset carries a constant offs
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,18 @@ from physioemo.datasets.assemble import (
 )
 from physioemo.datasets.mat_file import field, numbers
 from physioemo.datasets.mat_stream import struct_fields
+from physioemo.datasets.source import Source
 from physioemo.description import StreamDescription
 from physioemo.errors import CallError, UnreadableFileError
 from physioemo.recording import Recording
 
-__all__ = ["DREAMER_EEG", "DREAMER_EMOTIONS", "read_dreamer", "read_dreamer_subject"]
+__all__ = [
+    "DREAMER_EEG",
+    "DREAMER_EMOTIONS",
+    "dreamer_sources",
+    "read_dreamer",
+    "read_dreamer_subject",
+]
 
 # fmt: off
 DREAMER_EEG = (
@@ -54,6 +62,13 @@ _STREAMS = {
     "eeg": ("EEG", EEG_HZ, DREAMER_EEG, "uV"),
     "ecg": ("ECG", ECG_HZ, ("ECG1", "ECG2"), "a.u."),
 }
+
+
+def dreamer_sources(path: str | Path) -> list[Source]:
+    """Return the one file that holds all subjects; see :func:`read_dreamer`."""
+    path = Path(path)
+    file = require_file(path / "DREAMER.mat" if path.is_dir() else path, "DREAMER.mat")
+    return [Source("DREAMER", (file,), partial(read_dreamer, file))]
 
 
 def read_dreamer(path: str | Path) -> Iterator[Recording]:

@@ -14,6 +14,7 @@ stands in the columns ``label`` and ``label_name`` of the table of trials.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from physioemo.datasets.assemble import (
     stretches_to_stream,
 )
 from physioemo.datasets.mat_file import load_mat, numbers
+from physioemo.datasets.source import Source
 from physioemo.description import StreamDescription
 from physioemo.errors import CallError, RecordingNotFoundError, UnreadableFileError
 from physioemo.recording import Recording
@@ -41,6 +43,7 @@ __all__ = [
     "read_seed",
     "read_seed_session",
     "seed_files",
+    "seed_sources",
 ]
 
 # fmt: off
@@ -113,6 +116,20 @@ def seed_files(folder: str | Path) -> list[SeedFile]:
         for subject in subjects
         for rank, (date, path) in enumerate(sorted(by_subject[subject]), 1)
     ]
+
+
+def seed_sources(folder: str | Path, *, n_samples: int | None = None) -> list[Source]:
+    """Return the files of a folder, one per session; see :func:`read_seed_session`."""
+    return [
+        Source(
+            f.path.stem, (f.path, f.path.with_name("label.mat")), partial(_read_one, f, n_samples)
+        )
+        for f in seed_files(folder)
+    ]
+
+
+def _read_one(file: SeedFile, n_samples: int | None) -> Iterator[Recording]:
+    yield _recording(file, _labels(file.path.parent), n_samples)
 
 
 def read_seed(folder: str | Path, *, n_samples: int | None = None) -> Iterator[Recording]:

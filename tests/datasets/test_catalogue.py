@@ -55,10 +55,10 @@ def test_samples_are_finite_and_times_rise(recordings):
 
 
 def test_trials_have_the_same_stimuli_for_every_subject(row, recordings):
-    stimuli = [list(r.trials["stimulus"].values) for r in recordings]
+    stimuli = [sorted(r.trials["stimulus"].values) for r in recordings]
     assert all(s == stimuli[0] for s in stimuli)
     assert len(set(stimuli[0])) == row.published["trials"]
-    assert all(s.startswith(f"{row.name}-") for s in stimuli[0])
+    assert all(s.startswith(f"{row.stimuli or row.name}-") for s in stimuli[0])
 
 
 def test_ratings_have_their_scale_or_clips_have_labels(row, recordings):

@@ -1,0 +1,29 @@
+"""A file of a data set that is read by itself: the unit of parallel and resumable work."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from physioemo.recording import Recording
+
+__all__ = ["Source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of a data set and how to read it.
+
+    Parameters
+    ----------
+    name : str
+        Unique among the sources of a folder, and fit for a file name.
+    files : tuple of Path
+        Everything that is read: the file itself first, then those it needs (labels, ratings).
+    read : callable
+        ``read() -> iterator of Recording``, one at a time. It can be pickled: a function of a
+        module, or :func:`functools.partial` of one.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    read: Callable[[], Iterator[Recording]]
