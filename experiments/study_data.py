@@ -144,7 +144,6 @@ def open_study_data(path: str | Path, families: Sequence[str] | None = None) -> 
                 f"found neither ratings nor labels in {path}, expected one of them; a study "
                 "needs something to predict"
             )
-        columns = ("subject", "session", "trial", "stimulus", "onset_seconds")
         source = {
             "path": str(path),
             "dataset": store.attrs["dataset"],
@@ -158,7 +157,11 @@ def open_study_data(path: str | Path, families: Sequence[str] | None = None) -> 
             families={f: store[f].values for f in wanted},
             coords={f: _axes(store, f) for f in wanted},
             groups=Groups(
-                *(store[c].values for c in columns),
+                subject=store["subject"].values,
+                session=store["session"].values,
+                trial=store["trial"].values,
+                stimulus=store["stimulus"].values,
+                onset_seconds=store["onset_seconds"].values,
                 window_seconds=float(store.attrs["recipe"]["window_seconds"]),
                 dataset=np.full(store.sizes["window"], store.attrs["dataset"], object),
             ),

@@ -7,10 +7,25 @@ contract tests take it up by themselves.
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from physioemo.features.asymmetry import ASYMMETRY
+from physioemo.features.band_power import BAND_POWER, RELATIVE_BAND_POWER
+from physioemo.features.connectivity import CONNECTIVITY
 from physioemo.features.entropy_family import ENTROPY
 from physioemo.features.family import Family
+from physioemo.features.raw_windows import RAW_WINDOWS
+from physioemo.features.signal_quality import SIGNAL_QUALITY
 
 __all__ = ["FAMILIES"]
 
-FAMILIES: Mapping[str, Family] = MappingProxyType({row.name: row for row in (ENTROPY,)})
+_ROWS = (
+    ENTROPY,
+    BAND_POWER,
+    RELATIVE_BAND_POWER,
+    ASYMMETRY,
+    CONNECTIVITY,
+    SIGNAL_QUALITY,
+    RAW_WINDOWS,
+)
+
+FAMILIES: Mapping[str, Family] = MappingProxyType({row.name: row for row in _ROWS})
 """Every family by its name."""

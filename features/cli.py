@@ -97,7 +97,7 @@ def _sources(dataset: str, path: Path, overrides: Overrides) -> tuple[list[Any],
     """Return the sources, and whether the files were made up."""
     from physioemo.datasets.catalogue import CATALOGUE, recognise
     from physioemo.datasets.catalogue import dataset as named
-    from physioemo.datasets.inspection import is_synthetic
+    from physioemo.datasets.synthetic_note import read_synthetic_note
     from physioemo.errors import CallError, RecordingNotFoundError
     from physioemo.features.preprocess_run import recording_sources
 
@@ -118,7 +118,8 @@ def _sources(dataset: str, path: Path, overrides: Overrides) -> tuple[list[Any],
             f"found the files of {there.name} in {path}, expected those of {dataset} "
             f"({' and '.join(row.files.values())}); name the data set or the folder that fits"
         )
-    return row.sources(folder), is_synthetic(folder)
+    note = read_synthetic_note(row, folder)
+    return row.sources(folder, **(note or {})), note is not None
 
 
 def _recipe(options: dict[str, Any], sources: list[Any]) -> Any:

@@ -265,7 +265,7 @@ def _write_part(file: Any, part: xr.Dataset) -> None:
         }
         for name, v in part.variables.items()
     }
-    arrays = {
+    arrays: dict[str, Any] = {
         str(name): v.values.astype(str) if v.dtype.kind in "OUT" else v.values
         for name, v in part.variables.items()
     }

@@ -100,7 +100,12 @@ def _print_data_set(content: dict[str, Any], path: Path) -> None:
         click.echo(f"Missing: {missing}.")
     for source, why in content["damaged"].items():
         click.echo(f"Damaged: {source}: {why}")
-    if content["recordings"]:
+    if content["recordings"] and not content["has_signals"]:
+        click.echo(
+            "Published features, not signals: in Python, "
+            f"physioemo.datasets.catalogue.dataset({content['dataset']!r}).read(FOLDER)."
+        )
+    elif content["recordings"]:
         leave = " --exclude-damaged" if content["damaged"] else ""
         click.echo(
             f"Next: physioemo preprocess {content['dataset']} {path} --out features.zarr{leave}"

@@ -18,13 +18,13 @@ from physioemo.clock import segment_bounds
 from physioemo.description import StreamDescription
 from physioemo.errors import CallError, DataError, NoStreamError
 from physioemo.features.conditioning import condition
+from physioemo.features.eeg_windows import eeg_channels
 from physioemo.features.entropy_family import FILTER_MEMORY_SECONDS
 from physioemo.features.family import Extractor, Family, WindowGrid
 from physioemo.features.preprocess_recipe import SMOOTHED, PreprocessRecipe
 from physioemo.features.smoothing import smooth
 from physioemo.recording import Recording
 from physioemo.stream import describe_stream
-from physioemo.units import conversion_factor
 
 __all__ = ["recording_features"]
 
@@ -110,7 +110,7 @@ def _open_streams(recording: Recording, recipe: PreprocessRecipe) -> list[_Strea
     for key, families in wanted.items():
         stream = recording[key]
         description = describe_stream(stream)
-        signal, description = _in_microvolts(stream["signal"].values, description)
+        signal, description = _eeg_in_microvolts(stream["signal"].values, description)
         grid = WindowGrid.in_seconds(description.sfreq, recipe.window_seconds, recipe.hop_seconds)
         time = np.maximum.accumulate(stream["time"].values)
         streams.append(
@@ -138,14 +138,21 @@ def _stream_for(family: Family, recording: Recording) -> str:
     )
 
 
-def _in_microvolts(
+def _eeg_in_microvolts(
     signal: np.ndarray, description: StreamDescription
 ) -> tuple[np.ndarray, StreamDescription]:
-    """Return an EEG stream in microvolts; other kinds as they are."""
-    if description.modality != "eeg" or set(description.units) == {"uV"}:
+    """Return the EEG channels of an EEG stream in microvolts; other streams as they are."""
+    if description.modality != "eeg":
         return signal, description
-    factors = np.array([conversion_factor(u, "uV") for u in description.units])
-    return signal * factors, replace(description, units=("uV",) * len(description.units))
+    channels = eeg_channels(description)
+    if len(channels.index) == channels.n_channels and (channels.factor == 1).all():
+        return signal, description
+    return signal[:, channels.index] * channels.factor, replace(
+        description,
+        ch_names=channels.names,
+        units=("uV",) * len(channels.names),
+        ch_types=("eeg",) * len(channels.names),
+    )
 
 
 def _trials(recording: Recording, recipe: PreprocessRecipe) -> Iterator[_Trial]:
@@ -186,7 +193,7 @@ def _trial_values(
             f"found trial {trial.number} of {trial.duration_seconds:g} s, expected at least one "
             f"window of {recipe.window_seconds:g} s; use shorter windows"
         )
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for stream in streams:
         values = _interval_values(stream, trial.onset_seconds, n, recipe)
         if trial.baseline and "de" in values:

@@ -4,15 +4,11 @@ A new data set is a reader, the writer of its fixture, and a row here; the contr
 readers takes the row up by itself.
 """
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-from physioemo.datasets.assemble import one_at_a_time
+from physioemo.datasets.data_set import DataSet
 from physioemo.datasets.deap import deap_sources
 from physioemo.datasets.deap_fixture import write_deap_fixture
 from physioemo.datasets.deap_raw import deap_raw_sources
@@ -20,83 +16,42 @@ from physioemo.datasets.deap_raw_fixture import write_deap_raw_fixture
 from physioemo.datasets.dreamer import dreamer_sources
 from physioemo.datasets.dreamer_fixture import write_dreamer_fixture
 from physioemo.datasets.seed import seed_sources
+from physioemo.datasets.seed_eye import seed_eye_sources
+from physioemo.datasets.seed_features import seed_features_sources
+from physioemo.datasets.seed_features_fixture import (
+    write_seed_eye_fixture,
+    write_seed_features_fixture,
+)
 from physioemo.datasets.seed_fixture import write_seed_fixture
-from physioemo.datasets.source import Source
+from physioemo.datasets.seed_iv import seed_iv_sources
+from physioemo.datasets.seed_iv_features import seed_iv_features_sources
+from physioemo.datasets.seed_iv_fixture import (
+    write_seed_iv_features_fixture,
+    write_seed_iv_fixture,
+)
+from physioemo.datasets.seed_v import seed_v_sources
+from physioemo.datasets.seed_v_features import seed_v_features_sources
+from physioemo.datasets.seed_v_features_fixture import write_seed_v_features_fixture
+from physioemo.datasets.seed_v_fixture import write_seed_v_fixture
 from physioemo.errors import CallError, DataError, RecordingNotFoundError
-from physioemo.recording import Recording
 
 __all__ = ["CATALOGUE", "DataSet", "dataset", "recognise"]
 
-
-@dataclass(frozen=True)
-class DataSet:
-    """One data set.
-
-    Parameters
-    ----------
-    name, title : str
-        As on the command line, and in full.
-    licence, obtain : str
-        Who may use it, and where it is asked for.
-    folder : str
-        The published folder that holds the files, or empty.
-    files : mapping of str to str
-        Pattern of a file name (regular expression) and what it is; all must be there.
-    sources : callable
-        ``sources(folder) -> list of Source``, in the order of subjects and sessions.
-    write_fixture : callable
-        ``write_fixture(folder, *, subjects, seed, effect) -> list of Path``.
-    stimuli : str
-        What the names of its stimuli begin with, where it is not its own name: parts of one data
-        set share their clips.
-    small : mapping
-        Options of `write_fixture` for a small fixture.
-    small_read : mapping
-        Options of `sources` that such a fixture needs.
-    published : mapping
-        Numbers that the whole data set must show.
-    """
-
-    name: str
-    title: str
-    licence: str
-    obtain: str
-    folder: str
-    files: Mapping[str, str]
-    sources: Callable[..., list[Source]]
-    write_fixture: Callable[..., list[Path]]
-    stimuli: str = ""
-    small: Mapping[str, Any] = field(default_factory=dict)
-    small_read: Mapping[str, Any] = field(default_factory=dict)
-    published: Mapping[str, Any] = field(default_factory=dict)
-
-    def read(self, folder: str | Path, **options: Any) -> Iterator[Recording]:
-        """Yield every subject's and session's recording; one is in memory at a time."""
-        sources = self.sources(folder, **options)
-        return one_at_a_time(chain.from_iterable(source.read() for source in sources))
-
-    def holds(self, folder: Path) -> bool:
-        """Whether all expected kinds of file lie in a folder."""
-        names = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
-        return all(any(re.fullmatch(f, n) for n in names) for f in self.files)
-
-    def is_one_of(self, file: Path) -> bool:
-        """Whether a file has the name of one of the expected files."""
-        return any(re.fullmatch(f, file.name) for f in self.files)
-
-    def locate(self, path: str | Path) -> Path | None:
-        """Return the folder of the files, at `path` or in the published folder below it."""
-        path = Path(path)
-        path = path.parent if path.is_file() else path
-        below = [path / self.folder] if self.folder else []
-        return next((p for p in (path, *below) if self.holds(p)), None)
-
+_END_USER_LICENCE = "end user licence agreement; academic research only, no redistribution"
+_LICENCE = "licence agreement; academic research only, no redistribution"
+_SEED = "ask for access at https://bcmi.sjtu.edu.cn/home/seed/"
+_MAT = r"[A-Za-z0-9]+_\d{8}\.mat"
+_SEED_FEATURES = tuple(
+    f"eeg_{feature}_{smoothing}"
+    for feature in ("de", "psd", "dasm", "rasm", "asm", "dcau")
+    for smoothing in ("movingAve", "LDS")
+)
 
 _ROWS = (
     DataSet(
         name="deap",
         title="DEAP, preprocessed for Python",
-        licence="end user licence agreement; academic research only, no redistribution",
+        licence=_END_USER_LICENCE,
         obtain="sign the agreement at https://www.eecs.qmul.ac.uk/mmv/datasets/deap/",
         folder="data_preprocessed_python",
         files={r"s\d\d\.dat": "one file per subject"},
@@ -125,7 +80,7 @@ _ROWS = (
     DataSet(
         name="deap-raw",
         title="DEAP, raw recordings",
-        licence="end user licence agreement; academic research only, no redistribution",
+        licence=_END_USER_LICENCE,
         obtain="sign the agreement at https://www.eecs.qmul.ac.uk/mmv/datasets/deap/",
         folder="data_original",
         files={r"s\d\d\.bdf": "one recording per subject"},
@@ -155,7 +110,7 @@ _ROWS = (
     DataSet(
         name="dreamer",
         title="DREAMER",
-        licence="end user licence agreement; academic research only, no redistribution",
+        licence=_END_USER_LICENCE,
         obtain="ask for access at https://zenodo.org/records/546113",
         folder="",
         files={r"DREAMER\.mat": "all subjects"},
@@ -175,13 +130,11 @@ _ROWS = (
     DataSet(
         name="seed",
         title="SEED, preprocessed EEG",
-        licence="licence agreement; academic research only, no redistribution",
-        obtain="ask for access at https://bcmi.sjtu.edu.cn/home/seed/",
+        licence=_LICENCE,
+        obtain=_SEED,
         folder="Preprocessed_EEG",
-        files={
-            r"[A-Za-z0-9]+_\d{8}\.mat": "one file per subject and session",
-            r"label\.mat": "the label of each clip",
-        },
+        files={_MAT: "one file per subject and session", r"label\.mat": "the label of each clip"},
+        variable=r"\w+_eeg\d+",
         sources=seed_sources,
         write_fixture=write_seed_fixture,
         small={"n_samples": 801, "sessions": 2},
@@ -194,6 +147,146 @@ _ROWS = (
             "eeg_channels": 62,
             "scale": None,
             "baselines": 0,
+        },
+    ),
+    DataSet(
+        name="seed-features",
+        title="SEED, extracted EEG features",
+        licence=_LICENCE,
+        obtain=_SEED,
+        folder="ExtractedFeatures_1s",
+        folders=("ExtractedFeatures_4s", "ExtractedFeatures"),
+        files={_MAT: "one file per subject and session", r"label\.mat": "the label of each clip"},
+        variable=r"(de|psd|dasm|rasm|asm|dcau)_(movingAve|LDS)\d+",
+        derived_from="seed",
+        stimuli="seed",
+        sources=seed_features_sources,
+        write_fixture=write_seed_features_fixture,
+        small={"n_windows": 6, "sessions": 2},
+        small_read={"n_windows": 6, "window_seconds": 1},
+        published={
+            "subjects": 15,
+            "sessions": 3,
+            "trials": 15,
+            "rates_hz": dict.fromkeys(_SEED_FEATURES, 1.0),
+            "scale": None,
+            "baselines": 0,
+        },
+    ),
+    DataSet(
+        name="seed-eye",
+        title="SEED, eye-tracking features",
+        licence=_LICENCE,
+        obtain=_SEED,
+        folder="eye_tracking_feature",
+        files={r"\d{1,2}_[123]": "one file per subject and session"},
+        derived_from="seed",
+        stimuli="seed",
+        sources=seed_eye_sources,
+        write_fixture=write_seed_eye_fixture,
+        small={"n_windows": 6, "sessions": 2},
+        small_read={"n_windows": 6},
+        published={
+            "subjects": 12,
+            "sessions": 3,
+            "trials": 15,
+            "rates_hz": {"eye": 0.25},
+            "scale": None,
+            "baselines": 0,
+        },
+    ),
+    DataSet(
+        name="seed-iv",
+        title="SEED-IV, EEG",
+        licence=_LICENCE,
+        obtain="ask for access at https://bcmi.sjtu.edu.cn/home/seed/seed-iv.html",
+        folder="eeg_raw_data",
+        below="[123]",
+        files={_MAT: "one file per subject in the folder of each session"},
+        variable=r"\w+_eeg\d+",
+        sources=seed_iv_sources,
+        write_fixture=write_seed_iv_fixture,
+        small={"n_samples": 401, "sessions": 2},
+        small_read={"n_samples": 401},
+        published={
+            "subjects": 15,
+            "sessions": 3,
+            "trials": 24,
+            "rates_hz": {"eeg": 200.0},
+            "eeg_channels": 62,
+            "scale": None,
+            "baselines": 0,
+            "clips_per_session": True,
+        },
+    ),
+    DataSet(
+        name="seed-iv-features",
+        title="SEED-IV, EEG and eye features",
+        licence=_LICENCE,
+        obtain="ask for access at https://bcmi.sjtu.edu.cn/home/seed/seed-iv.html",
+        folder="eeg_feature_smooth",
+        below="[123]",
+        files={_MAT: "one file per subject in the folder of each session"},
+        variable=r"(de|psd)_(movingAve|LDS)\d+",
+        derived_from="seed-iv",
+        stimuli="seed-iv",
+        sources=seed_iv_features_sources,
+        write_fixture=write_seed_iv_features_fixture,
+        small={"n_windows": 6, "sessions": 2},
+        small_read={"n_windows": 6},
+        published={
+            "subjects": 15,
+            "sessions": 3,
+            "trials": 24,
+            "rates_hz": {**dict.fromkeys(_SEED_FEATURES[:4], 0.25), "eye": 0.25},
+            "scale": None,
+            "baselines": 0,
+            "clips_per_session": True,
+        },
+    ),
+    DataSet(
+        name="seed-v",
+        title="SEED-V, raw EEG",
+        licence=_LICENCE,
+        obtain="ask for access at https://bcmi.sjtu.edu.cn/home/seed/seed-v.html",
+        folder="EEG_raw",
+        files={r"\d{1,2}_[123]_\d{8}\.cnt": "one file per subject and session"},
+        sources=seed_v_sources,
+        write_fixture=write_seed_v_fixture,
+        small={"clip_seconds": 1},
+        small_read={"clip_seconds": 1},
+        published={
+            "subjects": 16,
+            "sessions": 3,
+            "trials": 15,
+            "rates_hz": {"eeg": 1000.0, "eog": 1000.0},
+            "eeg_channels": 62,
+            "scale": None,
+            "baselines": 0,
+            "clips_per_session": True,
+        },
+    ),
+    DataSet(
+        name="seed-v-features",
+        title="SEED-V, features of EEG and eyes",
+        licence=_LICENCE,
+        obtain="ask for access at https://bcmi.sjtu.edu.cn/home/seed/seed-v.html",
+        folder="EEG_DE_features",
+        files={r"\d{1,2}_123\.npz": "one file per subject"},
+        derived_from="seed-v",
+        stimuli="seed-v",
+        sources=seed_v_features_sources,
+        write_fixture=write_seed_v_features_fixture,
+        small={"windows": 8},
+        small_read={"windows": 8},
+        published={
+            "subjects": 16,
+            "sessions": 3,
+            "trials": 15,
+            "rates_hz": {"eeg_de": 0.25, "eye_features": 0.25},
+            "scale": None,
+            "baselines": 0,
+            "clips_per_session": True,
         },
     ),
 )
@@ -235,7 +328,8 @@ def recognise(path: str | Path) -> DataSet:
         raise RecordingNotFoundError(
             f"found nothing at {path}, expected the folder of a data set; check the path"
         )
-    found = [row for row in CATALOGUE.values() if row.locate(path)]
+    located = {row.name: row for row in CATALOGUE.values() if row.locate(path)}
+    found = [row for row in located.values() if row.derived_from not in located]
     if len(found) == 1:
         return found[0]
     what = f"the files of {' and '.join(r.name for r in found)}" if found else "no data set"

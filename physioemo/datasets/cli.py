@@ -29,13 +29,15 @@ def list_rows() -> None:
 @click.option("--subjects", default=2, show_default=True, type=click.IntRange(min=1))
 @click.option("--seed", default=0, show_default=True)
 @click.option("--effect", default=1.0, show_default=True, help="Size of the planted effect.")
-def fake(name: str, folder: Path, subjects: int, seed: int, effect: float) -> None:
+@click.option("--full-size", is_flag=True, help="As large as the published files.")
+def fake(name: str, folder: Path, subjects: int, seed: int, effect: float, full_size: bool) -> None:
     """Write synthetic files in the format of the data set NAME into FOLDER.
 
-    They hold noise with a planted effect of the ratings: nobody was recorded.
+    They hold noise with a planted effect of the ratings: nobody was recorded. A note beside them
+    says so to every command that reads them. By default trials last only a few seconds.
     """
     from physioemo.datasets.catalogue import dataset
-    from physioemo.datasets.inspection import SYNTHETIC_NOTE
+    from physioemo.datasets.synthetic_note import write_synthetic_note
     from physioemo.errors import RecordingExistsError
 
     row = dataset(name)
@@ -43,11 +45,9 @@ def fake(name: str, folder: Path, subjects: int, seed: int, effect: float) -> No
         raise RecordingExistsError(
             f"found something at {folder}, expected nothing there; choose another folder"
         )
-    files = row.write_fixture(folder, subjects=subjects, seed=seed, effect=effect)
-    note = (
-        "These files were made up by PhysioEmo: noise with a planted effect. Nobody was recorded."
-    )
-    for place in {f.parent for f in files}:
-        (place / SYNTHETIC_NOTE).write_text(f"{note}\n", encoding="utf-8")
-    click.echo(f"Wrote {len(files)} SYNTHETIC files in the format of {row.title} into {folder}.")
+    inside = folder / row.folder
+    size = {} if full_size else row.small
+    files = row.write_fixture(inside, subjects=subjects, seed=seed, effect=effect, **size)
+    write_synthetic_note(inside, {} if full_size else row.small_read)
+    click.echo(f"Wrote {len(files)} SYNTHETIC files in the format of {row.title} into {inside}.")
     click.echo(f"Next: physioemo inspect {folder}")

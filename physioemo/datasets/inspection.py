@@ -8,20 +8,13 @@ from typing import Any
 import numpy as np
 
 from physioemo.datasets.assemble import one_at_a_time
-from physioemo.datasets.catalogue import DataSet
+from physioemo.datasets.data_set import DataSet
 from physioemo.datasets.source import Source
+from physioemo.datasets.synthetic_note import read_synthetic_note
 from physioemo.errors import PhysioEmoError
 from physioemo.recording import Recording
 
-__all__ = ["SYNTHETIC_NOTE", "inspect_dataset", "is_synthetic"]
-
-SYNTHETIC_NOTE = "SYNTHETIC.txt"
-"""A file of this name beside the others says that nobody was recorded."""
-
-
-def is_synthetic(folder: Path) -> bool:
-    """Return whether a folder says that its files were made up."""
-    return (folder / SYNTHETIC_NOTE).is_file()
+__all__ = ["inspect_dataset"]
 
 
 def inspect_dataset(
@@ -29,7 +22,6 @@ def inspect_dataset(
     folder: Path,
     *,
     on_progress: Callable[[float, float], None] | None = None,
-    **options: Any,
 ) -> dict[str, Any]:
     """Read everything once and return what there is.
 
@@ -41,8 +33,6 @@ def inspect_dataset(
         From ``row.locate``.
     on_progress : callable, optional
         ``on_progress(done, total)`` after each source.
-    **options
-        Passed on to ``row.sources``.
 
     Returns
     -------
@@ -50,7 +40,8 @@ def inspect_dataset(
         JSON-able: ``streams`` (rate, channels, unit, samples), ``recordings``, ``ratings`` (a
         histogram per dimension), ``labels``, ``missing``, ``damaged`` (source to reason).
     """
-    sources = row.sources(folder, **options)
+    note = read_synthetic_note(row, folder)
+    sources = row.sources(folder, **(note or {}))
     damaged: dict[str, str] = {}
     recordings: list[dict[str, Any]] = []
     tally = _Tally()
@@ -66,10 +57,11 @@ def inspect_dataset(
         "title": row.title,
         "licence": row.licence,
         "folder": str(folder),
-        "synthetic": is_synthetic(folder),
+        "synthetic": note is not None,
         "n_sources": len(sources),
         "recordings": recordings,
         "streams": tally.streams,
+        "has_signals": any(s["modality"] != "other" for s in tally.streams.values()),
         "n_trials": sum(r["n_trials"] for r in recordings),
         "ratings": tally.histograms(),
         "labels": dict(sorted(tally.labels.items())),
@@ -93,6 +85,7 @@ class _Tally:
             row = self.streams.setdefault(
                 key,
                 {
+                    "modality": known.modality,
                     "sfreq": known.sfreq,
                     "unit": ", ".join(dict.fromkeys(known.units)),
                     "n_channels": len(known.ch_names),

@@ -19,6 +19,11 @@ def row(request):
 
 
 @pytest.fixture(scope="module")
+def lead(row):
+    return next(iter(row.published["rates_hz"]))
+
+
+@pytest.fixture(scope="module")
 def folder(row, tmp_path_factory):
     folder = tmp_path_factory.mktemp(row.name) / row.folder
     row.write_fixture(folder, subjects=2, seed=3, **row.small)
@@ -40,10 +45,13 @@ def test_streams_have_documented_rates_names_and_units(row, recordings):
     for recording in recordings:
         rates = {k: recording[k].attrs["sfreq"] for k in recording.streams}
         assert rates == row.published["rates_hz"]
-        assert recording["eeg"].sizes["channel"] == row.published["eeg_channels"]
+        if "eeg" in rates:
+            assert recording["eeg"].sizes["channel"] == row.published["eeg_channels"]
         for key in recording.streams:
             description = recording.description(key)  # checks names, units and rate
-            assert description.modality in MODALITIES and description.modality != "other"
+            features = description.stype in ("EEGFeatures", "EyeFeatures")
+            assert description.modality in MODALITIES
+            assert (description.modality == "other") == features
             assert all(description.units)
 
 
@@ -55,10 +63,15 @@ def test_samples_are_finite_and_times_rise(recordings):
 
 
 def test_trials_have_the_same_stimuli_for_every_subject(row, recordings):
-    stimuli = [sorted(r.trials["stimulus"].values) for r in recordings]
-    assert all(s == stimuli[0] for s in stimuli)
-    assert len(set(stimuli[0])) == row.published["trials"]
-    assert all(s.startswith(f"{row.stimuli or row.name}-") for s in stimuli[0])
+    clips = {}
+    for recording in recordings:
+        session = recording.attrs["session"] if row.published.get("clips_per_session") else ""
+        found = sorted(recording.trials["stimulus"].values)
+        assert clips.setdefault(session, found) == found
+        assert len(set(found)) == row.published["trials"]
+    each = [s for found in clips.values() for s in found]
+    assert len(set(each)) == len(each)
+    assert all(s.startswith(f"{row.stimuli or row.name}-") for s in each)
 
 
 def test_ratings_have_their_scale_or_clips_have_labels(row, recordings):
@@ -83,7 +96,7 @@ def test_baselines_are_marked_outside_the_trials(row, recordings):
         assert not ((onsets[:, None] >= starts) & (onsets[:, None] < stops)).any()
 
 
-def test_every_trial_is_full_of_samples_and_no_window_spans_two(recordings):
+def test_every_trial_is_full_of_samples_and_no_window_spans_two(recordings, lead):
     for recording in recordings:
         for key, sfreq in ((k, recording[k].attrs["sfreq"]) for k in recording.streams):
             for t in recording.trials["trial"].values:
@@ -92,9 +105,11 @@ def test_every_trial_is_full_of_samples_and_no_window_spans_two(recordings):
                 part = recording.window(start, start + seconds, key)[key]
                 assert abs(part.signal.shape[1] - seconds * sfreq) <= 1
         starts = recording.trials["onset_seconds"].values
-        windows = list(recording.windows("eeg", 100))
+        sfreq = recording[lead].attrs["sfreq"]
+        hop = int(min(100, sfreq * float(recording.trials["duration_seconds"].min())))
+        windows = list(recording.windows(lead, hop))
         trial_of = [np.searchsorted(starts, (w.start_seconds, w.stop_seconds)) for w in windows]
-        baseline_ends = [w for w in windows if w.stop_seconds - w.start_seconds > 1]
+        baseline_ends = [w for w in windows if w.stop_seconds - w.start_seconds > hop / sfreq]
         assert windows and not baseline_ends
         assert all(b - a <= 1 for a, b in trial_of)
 
@@ -105,7 +120,7 @@ def test_source_licence_and_processing_are_stated_and_are_json(recordings):
         attrs = json.loads(json.dumps(recording.attrs))
         for name in ("licence", "processing", "trial_order", "clock", "source_file"):
             assert attrs[name]
-        prints.add((attrs["source_fingerprint"], attrs["subject"]))
+        prints.add((attrs["source_fingerprint"], attrs["subject"], attrs["session"]))
         assert attrs["notes"] == []
     assert len(prints) == len(recordings)
 
@@ -130,13 +145,13 @@ def test_reading_twice_gives_the_same_and_another_seed_another(row, folder, reco
     assert other.fingerprint() != recordings[0].fingerprint()
 
 
-def test_a_recording_is_freed_before_the_next_is_made(row, folder):
+def test_a_recording_is_freed_before_the_next_is_made(row, folder, lead):
     """Memory stays that of one recording for any number of subjects."""
     gc.disable()  # so that chance collects nothing
     try:
         reader = row.read(folder, **row.small_read)
         recording = next(reader)
-        held = weakref.ref(recording.tree["eeg"])
+        held = weakref.ref(recording.tree[lead])
         del recording
         assert next(reader) is not None
         assert held() is None

@@ -8,11 +8,13 @@ import pytest
 from physioemo.datasets.catalogue import CATALOGUE, dataset
 from physioemo.datasets.deap_fixture import deap_pickle
 from physioemo.datasets.inspection import inspect_dataset
+from physioemo.datasets.synthetic_note import SYNTHETIC_NOTE, write_synthetic_note
 
 
 def look(name, folder):
     row = dataset(name)
-    return inspect_dataset(row, row.locate(folder), **row.small_read)
+    write_synthetic_note(row.locate(folder), row.small_read)
+    return inspect_dataset(row, row.locate(folder))
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -23,6 +25,7 @@ def test_a_whole_folder_is_described_as_published(name, tmp_path):
     assert {k: s["sfreq"] for k, s in content["streams"].items()} == row.published["rates_hz"]
     assert content["damaged"] == {}
     assert content["n_trials"] == len(content["recordings"]) * row.published["trials"]
+    assert content["synthetic"]
     missing = row.published["subjects"] - 2
     assert content["missing"][0].startswith(f"{missing} of {row.published['subjects']} subjects: 3")
 
@@ -67,6 +70,15 @@ def test_the_command_line_prints_the_damage_and_exits_with_1(physioemo, tmp_path
 def test_synthetic_files_are_marked_wherever_they_show(physioemo, tmp_path):
     physioemo("datasets", "fake", "dreamer", tmp_path / "d", "--subjects", 1, check=0)
     assert "SYNTHETIC: nobody was recorded" in physioemo("inspect", tmp_path / "d", check=0).stdout
+
+
+def test_a_note_that_tells_a_reader_something_unknown_is_refused(physioemo, tmp_path):
+    physioemo("datasets", "fake", "dreamer", tmp_path / "d", "--subjects", 1, check=0)
+    (tmp_path / "d" / SYNTHETIC_NOTE).write_text('{"read": {"n_samples": 5}}')
+    done = physioemo("inspect", tmp_path / "d", check=1)
+    assert "found the options n_samples in" in done.stderr
+    (tmp_path / "d" / SYNTHETIC_NOTE).write_text("[]")
+    assert "found a damaged note in" in physioemo("inspect", tmp_path / "d", check=1).stderr
 
 
 def test_a_folder_of_something_else_says_what_was_expected(physioemo, tmp_path):

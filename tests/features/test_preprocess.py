@@ -244,3 +244,17 @@ def test_a_recipe_says_what_in_it_is_offline_only():
     assert PreprocessRecipe().offline_only == []
     recipe = PreprocessRecipe(definition="gaussian-filter-zero-phase", smoothing="lds-smoother")
     assert recipe.offline_only == ["gaussian-filter-zero-phase", "lds-smoother"]
+
+
+def test_a_trigger_channel_in_an_eeg_stream_is_no_electrode(tmp_path, rng):
+    signal = rng.normal(0, 20, size=(2500, 3)).astype(np.float32)
+    recording = record(
+        tmp_path,
+        signal,
+        [(1, 0.0, 9.0, "a")],
+        ch_types=("eeg", "eeg", "stim"),
+        units=("uV", "uV", "count"),
+        ch_names=("Fz", "Cz", "Trigger"),
+    )
+    found = recording_features(recording, LOCAL, name="r")
+    assert list(found["channel"].values) == ["Fz", "Cz"]
