@@ -22,7 +22,7 @@ _RECORDING = "recording"
     "--features",
     default="de",
     show_default=True,
-    help="Families, comma separated; 'all' for every one that the recordings have streams for.",
+    help="Families, comma separated, or 'all' that the first recording has a stream for, but raw.",
 )
 @click.option("--definition", default="gaussian-filter", show_default=True, help="Entropy.")
 @click.option("--window-seconds", default=1.0, show_default=True)
@@ -132,7 +132,8 @@ def _recipe(options: dict[str, Any], sources: list[Any]) -> Any:
     if names == ["all"]:
         first = next(iter(sources[0].read()))
         kinds = {first.description(k).modality for k in first.streams}
-        names = [f.name for f in FAMILIES.values() if kinds & set(f.modalities)]
+        fitting = [f.name for f in FAMILIES.values() if kinds & set(f.modalities)]
+        names = [n for n in fitting if n != "raw"]
     bands = options.pop("bands")
     edges = ("reference", "highpass_hz", "lowpass_hz", "notch_hz")
     conditioning = Conditioning(**{k: options.pop(k) for k in edges})

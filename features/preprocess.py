@@ -96,7 +96,7 @@ def recording_features(recording: Recording, recipe: PreprocessRecipe, *, name: 
     for family in recipe.families:
         extractor = extractors[family.name]
         values = np.concatenate([t[family.name] for t in tables])
-        arrays |= _family_arrays(family.name, values, extractor)
+        arrays |= _family_arrays(family, values, extractor)
     arrays |= _window_columns(recording, trials, counts, recipe)
     arrays |= _recording_columns(recording, name, sum(counts))
     return xr.Dataset(arrays).set_coords(_COORDINATES)
@@ -273,10 +273,16 @@ def _cut(
     return out, lead
 
 
-def _family_arrays(family: str, values: np.ndarray, extractor: Extractor) -> dict[str, Any]:
-    name = family.replace("-", "_")
-    # The EEG's channels and bands are the same for all; other axes belong to their family.
-    own = {k if k in _SHARED_AXES else f"{name}_{k}": v for k, v in extractor.coords.items()}
+def _axis(family: Family, axis: str) -> str:
+    """Return the name of an axis: the EEG's channels and bands are shared, others are not."""
+    name = family.name.replace("-", "_")
+    shared = family.modalities == ("eeg",) and axis in _SHARED_AXES
+    return axis if shared or axis.startswith(f"{name}_") else f"{name}_{axis}"
+
+
+def _family_arrays(family: Family, values: np.ndarray, extractor: Extractor) -> dict[str, Any]:
+    name = family.name.replace("-", "_")
+    own = {_axis(family, k): v for k, v in extractor.coords.items()}
     dims = tuple(own)
     present = np.isfinite(values)
     count = present.sum(axis=0)

@@ -37,7 +37,11 @@ def import_(
     rates: tuple[str, ...],
     overwrite: bool,
 ) -> None:
-    """Turn an XDF file, or any file that MNE reads, into the recording OUT."""
+    """Turn the export of a device or another program into the recording OUT.
+
+    XDF, EyeLink .asc, a Pupil Labs Neon folder, an Empatica E4 folder, OpenSignals .h5 or .txt,
+    and any file that MNE reads.
+    """
     from physioemo.files import read_recording
     from physioemo.store import create_recording
 

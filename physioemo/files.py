@@ -12,7 +12,10 @@ _XDF_SUFFIXES = (".xdf", ".xdfz", ".xdf.gz")
 
 
 def read_recording(path: str | Path, overrides: Overrides | None = None) -> Recording:
-    """Open a recording folder, an XDF file, or any file that MNE reads.
+    """Open a recording folder, an XDF file, a device's export, or any file that MNE reads.
+
+    A folder or file is known by what is in it: EyeLink's ASC text, the folder of a Pupil Labs
+    Neon or of an Empatica E4, and OpenSignals' HDF5 or text.
 
     Parameters
     ----------
@@ -31,8 +34,8 @@ def read_recording(path: str | Path, overrides: Overrides | None = None) -> Reco
     path = Path(path)
     if not path.exists():
         raise RecordingNotFoundError(
-            f"found nothing at {path}, expected a recording folder, an XDF file or a file that "
-            "MNE reads; check the path"
+            f"found nothing at {path}, expected a recording folder, an XDF file, a device's export "
+            "or a file that MNE reads; check the path"
         )
     if path.is_dir() and ((path / "zarr.json").is_file() or (path / "journal").is_dir()):
         from physioemo.store import open_recording
@@ -42,6 +45,22 @@ def read_recording(path: str | Path, overrides: Overrides | None = None) -> Reco
         from physioemo.xdf_io import read_xdf
 
         return read_xdf(path, overrides)
+    export = _read_export(path)
+    if export is not None:
+        return export
     from physioemo.mne_io import read_mne
 
     return read_mne(path)
+
+
+def _read_export(path: Path) -> Recording | None:
+    """Return the recording of a device's export; None if it is none that we know."""
+    from physioemo import empatica_io, eyelink_io, neon_io, opensignals_io
+
+    if path.is_dir():
+        if neon_io.is_neon(path):
+            return neon_io.read_neon(path)
+        return empatica_io.read_empatica(path) if empatica_io.is_empatica(path) else None
+    if opensignals_io.is_opensignals(path):
+        return opensignals_io.read_opensignals(path)
+    return eyelink_io.read_eyelink(path) if eyelink_io.is_eyelink(path) else None

@@ -1,4 +1,6 @@
-"""XDF and MNE files against their own documented truth."""
+"""XDF and MNE files against their own documented truth, and the exports of devices."""
+
+import json
 
 import mne
 import numpy as np
@@ -146,6 +148,40 @@ def test_an_unreadable_file_is_named(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UnreadableFileError, match=f"{name} cannot be read"):
         read_recording(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "streams"),
+    [
+        ("pypillometry-eyelink/002_rlmw_samples_short.asc", {"eyelink": 20465, "blinks": 21}),
+        ("pupil-labs-neon", {"gaze": 1788, "pupil": 1788, "imu": 969}),
+        ("flirt-empatica-e4", {"BVP": 9998, "EDA": 9998, "IBI": 4999}),
+        ("biosignalsnotebooks/eda_hot_surface.h5", {"20-16-11-02-85-30": 37050}),
+    ],
+)
+def test_exports_of_devices_are_imported_as_they_were_read(shared_data, tmp_path, name, streams):
+    folder, _, file = name.partition("/")
+    source = read_recording(shared_data(folder) / file)
+    stored = create_recording(
+        tmp_path / "a.zarr",
+        {key: source[key] for key in source.streams},
+        events=source.events,
+        attrs=source.attrs,
+    )
+    for key, n in streams.items():
+        assert stored[key].sizes["time"] == n
+        assert np.array_equal(
+            stored[key]["signal"].values, source[key]["signal"].values, equal_nan=True
+        )
+    assert stored.events.sizes == source.events.sizes and stored.notes == source.notes
+
+
+def test_the_command_line_imports_and_inspects_a_folder(shared_data, tmp_path, physioemo):
+    out = tmp_path / "session.zarr"
+    done = physioemo("import", shared_data("flirt-empatica-e4"), out, check=0)
+    assert "is now the recording" in done.stdout
+    found = json.loads(physioemo("inspect", out, "--json", check=0).stdout)
+    assert found["streams"]["EDA"]["sfreq"] == 4.0 and found["streams"]["EDA"]["units"] == ["uS"]
 
 
 def test_a_missing_file_is_named(tmp_path):
