@@ -16,6 +16,7 @@ test: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench_features.py
+	$(BIN)/python benchmarks/bench_preprocess.py --quick
 	$(BIN)/python benchmarks/bench_acquisition.py
 
 lint: $(STAMP)

@@ -13,7 +13,7 @@ ends of the windows, counted from the first sample. A chunk only decides *when* 
 computed, never *how*, so chunking cannot change a bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from physioemo.features.entropy_recipe import (
     WINDOW_LOCAL,
     EntropyRecipe,
 )
+from physioemo.features.entropy_tiles import channel_groups, over_tiles
 
 __all__ = [
     "BANDS",
@@ -45,6 +46,8 @@ __all__ = [
     "start_entropy",
     "step_entropy",
 ]
+
+_CHANNELS = 256  # of a group; smaller groups would wait for the interpreter
 
 
 class Moments(NamedTuple):
@@ -102,7 +105,9 @@ def differential_entropy(
     ----------
     signal : ndarray, shape (channel, time)
         Samples; with values in microvolts, the entropy is that of microvolts. NaN and infinite
-        samples are missing: a window that holds one is NaN in that channel.
+        samples are missing: a window that holds one is NaN in that channel. Channels are
+        independent: equally long trials (trial, channel, time) reshaped to
+        (trial * channel, time) are computed in one call, each from rest.
     sfreq : float
         Sampling rate in Hz.
     bands : mapping of str to (float, float), optional
@@ -164,7 +169,7 @@ def _by_engine(
     if recipe.definition in OFFLINE and precise and engine in ("stream", "gemm"):
         return entropy_of_whole_signal(signal, recipe)
     if engine == "stream" and precise:
-        return step_entropy(signal, start_entropy(len(signal), recipe), recipe)[0]
+        return _fold(signal, recipe)
     if engine == "gemm" and recipe.definition not in OFFLINE:
         from physioemo.features.entropy_gemm import entropy_by_gemm
 
@@ -178,6 +183,26 @@ def _by_engine(
         f"found the engine {engine!r} with {dtype}, expected 'stream' with float64, "
         "or 'gemm' with float64 or float32"
     )
+
+
+def _fold(signal: np.ndarray, recipe: EntropyRecipe) -> np.ndarray:
+    """Fold :func:`step_entropy` over the whole signal.
+
+    Channels are filtered one by one: in groups, on all cores, they give the same bits. Matrix
+    products of the window-local definitions promise no such thing.
+    """
+    if recipe.definition in WINDOW_LOCAL or len(signal) <= _CHANNELS:
+        return step_entropy(signal, start_entropy(len(signal), recipe), recipe)[0]
+    n_windows = 1 + (signal.shape[1] - recipe.window_samples) // recipe.hop_samples
+    entropy = np.empty((n_windows, len(signal), len(recipe.bands)))
+
+    def work(groups: Iterator[slice]) -> None:
+        for group in groups:
+            part = signal[group]
+            entropy[:, group] = step_entropy(part, start_entropy(len(part), recipe), recipe)[0]
+
+    over_tiles(work, channel_groups(len(signal), _CHANNELS))
+    return entropy
 
 
 def start_entropy(n_channels: int, recipe: EntropyRecipe) -> EntropyState:
@@ -288,12 +313,14 @@ def _finish_block(
 
     filled, present, origin, held = fill_missing(block, state.origin, state.held)
     filled = filled - np.where(np.isnan(origin), 0.0, origin)[:, None]
-    filtered = np.empty((len(recipe.bands), *block.shape))
+    mean = np.empty((len(recipe.bands), len(block)))
+    deviation = np.empty_like(mean)
     filters = np.empty_like(state.filters)
     for b, sections in enumerate(band_filters(recipe)):
-        filtered[b], filters[b] = sosfilt(sections, filled, axis=1, zi=state.filters[b])
-    mean = filtered.mean(axis=2)
-    deviation = ((filtered - mean[..., None]) ** 2).sum(axis=2)
+        filtered, filters[b] = sosfilt(sections, filled, axis=1, zi=state.filters[b])
+        mean[b] = filtered.mean(axis=1)
+        filtered -= mean[b, :, None]
+        deviation[b] = np.square(filtered, out=filtered).sum(axis=1)
     moments = Moments(block.shape[1], mean, deviation, np.asarray(present.all(axis=1)))
     return moments, replace(state, filters=filters, origin=origin, held=held)
 

@@ -27,10 +27,15 @@ from physioemo.errors import SignalError
 from physioemo.features.entropy_factors import band_factors
 from physioemo.features.entropy_parts import entropy_of_variance, fill_missing, filters_of
 from physioemo.features.entropy_recipe import EntropyRecipe
+from physioemo.features.entropy_windows import entropy_of_all
 
-__all__ = ["entropy_of_whole_signal", "entropy_of_window", "entropy_of_windows"]
+__all__ = [
+    "entropy_of_whole_signal",
+    "entropy_of_window",
+    "entropy_of_windows",
+    "missing_in_windows",
+]
 
-_ROWS = 4096
 _LONGEST_MATRIX = 1024  # samples: beyond, running the filter beats multiplying by its matrix
 
 
@@ -77,46 +82,11 @@ def entropy_of_windows(signal: np.ndarray, recipe: EntropyRecipe, *, dtype: Any)
     ndarray, shape (window, channel, band)
         In nats.
     """
-    filled, present, offset = _filled(np.asarray(signal, float))
-    windows = _windows(filled, recipe)
-    power = np.empty((*windows.shape[:2], len(recipe.bands)))
-    for part in _parts(*windows.shape[:2]):
-        rows = _rows(windows[part], offset[part[0]], dtype)
-        power[part] = _power(rows, recipe).reshape(power[part].shape)
-    alive = ~_missing(present, recipe) & ~_flat(filled, recipe)
-    return np.where(alive[..., None], _entropy(power, recipe), np.nan).transpose(1, 0, 2)
-
-
-def _filled(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Return the signal without gaps, where it is present (None: everywhere), its mean."""
-    with np.errstate(invalid="ignore"):
-        offset = signal.mean(axis=1)
-    if np.isfinite(offset).all():
-        return signal, None, offset
-    present = np.isfinite(signal)
-    filled = np.where(present, signal, 0.0)
-    return filled, present, filled.mean(axis=1)
-
-
-def _parts(n_channels: int, n_windows: int) -> list[tuple[slice, slice]]:
-    """Return slices of (channel, window) of about as many rows as stay in the cache."""
-    channels = max(1, _ROWS // n_windows)
-    return [
-        (slice(c, c + channels), slice(w, w + _ROWS))
-        for c in range(0, n_channels, channels)
-        for w in range(0, n_windows, _ROWS)
-    ]
-
-
-def _rows(windows: np.ndarray, offset: np.ndarray, dtype: Any) -> np.ndarray:
-    """Return windows (channel, window, time) as rows (row, time + 1), the offset at the end.
-
-    The offset of a channel is large and common to all its samples: in float32 it is kept apart.
-    """
-    rows = np.empty((*windows.shape[:2], windows.shape[2] + 1), dtype)
-    np.subtract(windows, offset[:, None, None], out=rows[..., :-1], casting="same_kind")
-    rows[..., -1] = offset[:, None]
-    return rows.reshape(-1, rows.shape[2])
+    windows = _windows(np.asarray(signal, float), recipe)
+    entropy = entropy_of_all(
+        windows, _without_hop(recipe), dtype, lambda power: _entropy(power, recipe)
+    )
+    return entropy.transpose(1, 0, 2)
 
 
 def _power(rows: np.ndarray, recipe: EntropyRecipe) -> np.ndarray:
@@ -156,31 +126,13 @@ def _windows(values: np.ndarray, recipe: EntropyRecipe) -> np.ndarray:
     return view[:, :: recipe.hop_samples]
 
 
-def _missing(present: np.ndarray | None, recipe: EntropyRecipe) -> np.ndarray:
+def missing_in_windows(present: np.ndarray | None, recipe: EntropyRecipe) -> np.ndarray:
     """Return where (channel, window) a sample is missing."""
     if present is None:
         return np.asarray(False)
     before = np.pad(np.cumsum(~present, axis=1), ((0, 0), (1, 0)))
     n = recipe.window_samples
     return np.asarray(before[:, n:] != before[:, :-n])[:, :: recipe.hop_samples]
-
-
-def _flat(filled: np.ndarray, recipe: EntropyRecipe) -> np.ndarray:
-    """Return where (channel, window) all samples are equal.
-
-    Few windows begin with two equal samples, so few are looked at beyond.
-    """
-    starts = np.arange(0, filled.shape[1] - recipe.window_samples + 1, recipe.hop_samples)
-    channel, window = np.nonzero(filled[:, starts] == filled[:, starts + 1])
-    for i in range(2, recipe.window_samples):
-        start = starts[window]
-        same = filled[channel, start] == filled[channel, start + i]
-        channel, window = channel[same], window[same]
-        if not len(channel):
-            break
-    flat = np.zeros((len(filled), len(starts)), bool)
-    flat[channel, window] = True
-    return flat
 
 
 def entropy_of_whole_signal(signal: np.ndarray, recipe: EntropyRecipe) -> np.ndarray:
@@ -212,7 +164,7 @@ def entropy_of_whole_signal(signal: np.ndarray, recipe: EntropyRecipe) -> np.nda
     filled = filled - np.where(np.isnan(origin), 0.0, origin)[:, None]
     _check_long_enough(filled.shape[1], recipe)
     variance = np.stack([_zero_phase_variance(filled, f, recipe) for f in filters_of(recipe)], -1)
-    variance[_missing(present, recipe)] = np.nan
+    variance[missing_in_windows(present, recipe)] = np.nan
     return entropy_of_variance(variance).transpose(1, 0, 2)
 
 

@@ -14,7 +14,7 @@ from physioemo.errors import SignalError
 from physioemo.features.entropy_parts import filters_of
 from physioemo.features.entropy_recipe import EntropyRecipe
 
-__all__ = ["Factors", "band_factors", "hann_taper", "multitapers"]
+__all__ = ["Factors", "Spectrum", "band_factors", "band_spectrum", "hann_taper", "multitapers"]
 
 TIME_HALFBANDWIDTH = 2.0
 """Of the multitaper: each taper smears a line over 2 / window length Hz to either side."""
@@ -35,6 +35,27 @@ class Factors(NamedTuple):
     """
 
     matrix: np.ndarray
+    membership: np.ndarray
+
+
+class Spectrum(NamedTuple):
+    """The same quadratic forms for a Fourier transform, where the definition is spectral.
+
+    Parameters
+    ----------
+    tapers : ndarray, shape (taper, time)
+        With all constant factors in them.
+    responses : tuple of ndarray, shape (bin,), or None
+        What a window's mean adds to the coefficients; None where the definition removes it.
+    bins : slice
+        The bins of all bands.
+    membership : ndarray, shape (bin, band)
+        What the squared magnitude of a coefficient counts in a band.
+    """
+
+    tapers: np.ndarray
+    responses: tuple[np.ndarray | None, ...]
+    bins: slice
     membership: np.ndarray
 
 
@@ -86,8 +107,77 @@ def _filter_factor(recipe: EntropyRecipe, band: int) -> np.ndarray:
     return np.asarray((filtered - filtered.mean(axis=1, keepdims=True)) / np.sqrt(n))
 
 
-def _seed_factor(recipe: EntropyRecipe, band: int) -> np.ndarray:
-    """Mean squared magnitude of the bins that SEED's own script averages.
+def _spectral_factor(recipe: EntropyRecipe, band: int) -> np.ndarray:
+    """Tapered cosines and sines at the bins of the band."""
+    tapers, removes_mean = _scaled_tapers(recipe)
+    bins, weight = _bins(recipe, band)
+    factor = np.concatenate([_fourier(bins, t * np.sqrt(weight)) for t in tapers], axis=1)
+    return factor - factor.mean(axis=0) if removes_mean else factor
+
+
+@lru_cache(maxsize=16)
+def band_spectrum(recipe: EntropyRecipe, precise: bool = True) -> Spectrum:
+    """Return tapers and bins with which a Fourier transform gives the power of each band.
+
+    Parameters
+    ----------
+    recipe : EntropyRecipe
+        With a spectral one of :data:`~physioemo.features.entropy_recipe.WINDOW_LOCAL`.
+    precise : bool
+        float64, or float32.
+
+    Returns
+    -------
+    Spectrum
+        Cached: not to be written to.
+
+    Raises
+    ------
+    SignalError
+        If the window is too short to resolve a frequency of a band.
+    """
+    tapers, removes_mean = _scaled_tapers(recipe)
+    bands = [_bins(recipe, b) for b in range(len(recipe.bands))]
+    bins = slice(min(b[0] for b, _ in bands), 1 + max(b[-1] for b, _ in bands))
+    membership = np.zeros((bins.stop - bins.start, len(bands)))
+    for band, (indices, weight) in enumerate(bands):
+        membership[indices - bins.start, band] = weight
+    response = np.fft.rfft(tapers, axis=1)[:, bins]
+    real, complex_ = (np.float64, np.complex128) if precise else (np.float32, np.complex64)
+    return Spectrum(
+        tapers,
+        tuple(None if removes_mean else r.astype(complex_) for r in response),
+        bins,
+        membership.astype(real),
+    )
+
+
+def _scaled_tapers(recipe: EntropyRecipe) -> tuple[np.ndarray, bool]:
+    """Return the tapers (taper, time), and whether the window's mean is removed before.
+
+    ``stft-hann`` takes the script's Hann taper as it is, the calibrated ones are one-sided
+    spectra: white noise keeps its power.
+    """
+    n = recipe.window_samples
+    if recipe.definition == "multitaper":
+        tapers, weights = multitapers(n)
+        return tapers * np.sqrt(2 * weights / n)[:, None], True
+    taper = hann_taper(n)[None]
+    if recipe.definition == "stft-hann":
+        return taper, False
+    return taper * np.sqrt(2 / (n * np.sum(taper**2))), True
+
+
+def _bins(recipe: EntropyRecipe, band: int) -> tuple[np.ndarray, float]:
+    """Return the Fourier bins of a band, and the weight of each."""
+    if recipe.definition == "stft-hann":
+        bins = _seed_bins(recipe, band)
+        return bins, 1 / len(bins)
+    return _bins_between(recipe, band), 1.0
+
+
+def _seed_bins(recipe: EntropyRecipe, band: int) -> np.ndarray:
+    """Return the bins that SEED's own script averages.
 
     The script (MATLAB, bins counted from 1) takes ``floor(low)`` to ``floor(high)`` in units of
     the resolution, so that its slice starts and ends one bin below the band. Bin -1 is left out.
@@ -96,33 +186,14 @@ def _seed_factor(recipe: EntropyRecipe, band: int) -> np.ndarray:
     _, low, high = recipe.bands[band]
     # Rounding must not push an edge that lies on a bin to the bin below.
     first, last = (int(np.floor(edge * n / recipe.sfreq + 1e-9)) for edge in (low, high))
-    bins = np.arange(max(first - 1, 0), max(last, 1))
-    return _fourier(bins, n, hann_taper(n)) / np.sqrt(len(bins))
-
-
-def _hann_factor(recipe: EntropyRecipe, band: int) -> np.ndarray:
-    """One-sided Hann periodogram of the window without its mean, summed over the band."""
-    n = recipe.window_samples
-    taper = hann_taper(n)
-    factor = _fourier(_bins(recipe, band), n, taper) * np.sqrt(2 / (n * np.sum(taper**2)))
-    return factor - factor.mean(axis=0)
-
-
-def _multitaper_factor(recipe: EntropyRecipe, band: int) -> np.ndarray:
-    """Multitaper spectrum of the window without its mean, summed over the band."""
-    n = recipe.window_samples
-    tapers, weights = multitapers(n)
-    bins = _bins(recipe, band)
-    rows = [_fourier(bins, n, t) * np.sqrt(2 * w / n) for t, w in zip(tapers, weights, strict=True)]
-    factor = np.concatenate(rows, axis=1)
-    return factor - factor.mean(axis=0)
+    return np.arange(max(first - 1, 0), max(last, 1))
 
 
 _FACTORS: dict[str, Any] = {
     "window-filter": _filter_factor,
-    "stft-hann": _seed_factor,
-    "stft-hann-calibrated": _hann_factor,
-    "multitaper": _multitaper_factor,
+    "stft-hann": _spectral_factor,
+    "stft-hann-calibrated": _spectral_factor,
+    "multitaper": _spectral_factor,
 }
 
 
@@ -147,7 +218,7 @@ def multitapers(n: int) -> tuple[np.ndarray, np.ndarray]:
     return tapers, concentration / concentration.sum()
 
 
-def _bins(recipe: EntropyRecipe, band: int) -> np.ndarray:
+def _bins_between(recipe: EntropyRecipe, band: int) -> np.ndarray:
     """Return the Fourier bins with ``low <= frequency < high``."""
     name, low, high = recipe.bands[band]
     n, sfreq = recipe.window_samples, recipe.sfreq
@@ -160,8 +231,9 @@ def _bins(recipe: EntropyRecipe, band: int) -> np.ndarray:
     return np.arange(first, stop)
 
 
-def _fourier(bins: np.ndarray, n: int, taper: np.ndarray) -> np.ndarray:
+def _fourier(bins: np.ndarray, taper: np.ndarray) -> np.ndarray:
     """Return the tapered cosines and sines of some bins, (time, 2 * bin)."""
+    n = len(taper)
     # Whole turns are dropped in integers, where nothing is rounded.
     turns = np.outer(np.arange(n), bins) % n / n
     waves = np.concatenate([np.cos(2 * np.pi * turns), np.sin(2 * np.pi * turns)], axis=1)

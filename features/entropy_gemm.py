@@ -1,36 +1,25 @@
 """The vectorised batch engine of band differential entropy: filters as matrix products.
 
-A causal recursive filter over a block of L samples is linear in the block and in the filter's
-state at its start: ``y = x T + z O`` and ``z' = x B + z A``. T, O, B and A are read off the
-filter itself once, so all blocks of all channels are filtered by two large products and a short
-scan over the states ("lifted" or block state-space form; Barnes and Shinnaka 1980, IEEE Trans.
-Circuits Syst. 27:667-672).
+Channels are independent: a (trial, channel, time) array reshaped to (trial * channel, time) is
+computed in one call, all trials at once, each from rest.
 """
 
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from physioemo.features.entropy import (
-    EntropyRecipe,
-    band_filters,
-    entropy_of_variance,
-    fill_missing,
-)
-from physioemo.features.entropy_definitions import entropy_of_windows
+from physioemo.features.entropy import EntropyRecipe, band_filters, entropy_of_variance
+from physioemo.features.entropy_definitions import entropy_of_windows, missing_in_windows
+from physioemo.features.entropy_lifted import filtered_bands
+from physioemo.features.entropy_parts import fill_missing
 from physioemo.features.entropy_recipe import WINDOW_LOCAL
+from physioemo.features.entropy_tiles import channel_groups, over_tiles, thread_count
 
 __all__ = ["entropy_by_gemm"]
 
-_BLOCK = 64
-
-
-class _Lifted(NamedTuple):
-    forced: np.ndarray  # T (time, time)
-    free: np.ndarray  # O (state, time)
-    drive: np.ndarray  # B (time, state)
-    carry: np.ndarray  # A (state, state)
+_CHANNELS, _FEWEST_CHANNELS = 64, 16  # of a group
+_SAMPLES_IN_CACHE = 1 << 16
 
 
 def entropy_by_gemm(signal: np.ndarray, recipe: EntropyRecipe, *, dtype: Any) -> np.ndarray:
@@ -50,73 +39,79 @@ def entropy_by_gemm(signal: np.ndarray, recipe: EntropyRecipe, *, dtype: Any) ->
     """
     if recipe.definition in WINDOW_LOCAL:
         return entropy_of_windows(signal, recipe, dtype=dtype)
+    filters = band_filters(recipe)
+    n_windows = max(0, 1 + (signal.shape[1] - recipe.window_samples) // recipe.hop_samples)
+    entropy = np.empty((n_windows, len(signal), len(filters)))
+
+    def work(tiles: Iterator[slice]) -> None:
+        for tile in tiles:
+            variance = _variance(np.asarray(signal[tile], float), filters, recipe, dtype)
+            entropy[:, tile] = entropy_of_variance(variance).transpose(1, 0, 2)
+
+    if n_windows:
+        size = min(max(-(-len(signal) // thread_count()), _FEWEST_CHANNELS), _CHANNELS)
+        over_tiles(work, channel_groups(len(signal), size))
+    return entropy
+
+
+def _variance(
+    signal: np.ndarray, filters: tuple[np.ndarray, ...], recipe: EntropyRecipe, dtype: Any
+) -> np.ndarray:
+    """Return the variance (channel, window, band), NaN where samples are missing."""
     nothing = np.full(len(signal), np.nan)
-    filled, present, origin, _ = fill_missing(np.asarray(signal, float), nothing, nothing)
+    filled, present, origin, _ = fill_missing(signal, nothing, nothing)
     filled = filled - np.where(np.isnan(origin), 0.0, origin)[:, None]
-    missing = window_sums(~present, recipe) > 0  # (window, channel)
-    bands = []
-    for sections in band_filters(recipe):
-        filtered = _filter(filled, sections.tobytes(), dtype)
-        bands.append(np.where(missing, np.nan, _window_variance(filtered, recipe)))
-    return entropy_of_variance(np.stack(bands, axis=-1))
+    missing = missing_in_windows(None if present.all() else present, recipe)
+    lengths = _block_lengths(signal.shape[1], recipe)
+    mean = np.empty((len(signal), len(lengths), len(filters)))
+    deviation = np.empty_like(mean)
+    n_rows = max(1, _SAMPLES_IN_CACHE // signal.shape[1])
+    for rows, band, filtered in filtered_bands(filled, filters, dtype, n_rows):
+        mean[rows, :, band], deviation[rows, :, band] = _moments(filtered, lengths)
+    variance = _window_variance(mean, deviation, lengths, recipe)
+    variance[np.broadcast_to(missing, variance.shape[:2])] = np.nan
+    return variance
 
 
-def _filter(signal: np.ndarray, sections: bytes, dtype: Any) -> np.ndarray:
-    """Filter (channel, time) causally from rest by blocks."""
-    lifted = _lift(sections)
-    n_channels, n = signal.shape
-    n_blocks = -(-n // _BLOCK)
-    padded = np.zeros((n_channels, n_blocks * _BLOCK), dtype)
-    padded[:, :n] = signal
-    blocks = padded.reshape(n_channels, n_blocks, _BLOCK)
-    # The states are scanned in float64: they carry rounding errors on through the recording.
-    drive = signal_states(signal, n_blocks, lifted)
-    states = np.empty_like(drive)
-    state = np.zeros((n_channels, lifted.carry.shape[0]))
-    for k in range(n_blocks):
-        states[:, k] = state
-        state = state @ lifted.carry + drive[:, k]
-    out = blocks @ lifted.forced.astype(dtype) + (states @ lifted.free).astype(dtype)
-    return out.reshape(n_channels, -1)[:, :n]
+def _block_lengths(n_samples: int, recipe: EntropyRecipe) -> np.ndarray:
+    """Return the lengths of the blocks of which windows consist.
+
+    A window is a run of hops; where it does not end with a hop, each hop is split there.
+    """
+    n, hop = recipe.window_samples, recipe.hop_samples
+    n_hops, split = divmod(n, hop)
+    n_more = (n_samples - n) // hop
+    if not split:
+        return np.full(n_hops + n_more, hop)
+    return np.resize([split, hop - split], 2 * (n_hops + n_more) + 1)
 
 
-def signal_states(signal: np.ndarray, n_blocks: int, lifted: _Lifted) -> np.ndarray:
-    """Return each block's contribution to the next state, (channel, block, state)."""
-    padded = np.zeros((len(signal), n_blocks * _BLOCK))
-    padded[:, : signal.shape[1]] = signal
-    return padded.reshape(len(signal), n_blocks, _BLOCK) @ lifted.drive
+def _moments(filtered: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and summed squared deviation (row, block); overwrites its input."""
+    starts = np.cumsum(lengths) - lengths
+    values = filtered[:, : lengths.sum()]
+    mean = np.add.reduceat(values, starts, axis=1) / lengths.astype(filtered.dtype)
+    if len(set(lengths)) == 1:
+        blocks = values.reshape(len(values), len(lengths), lengths[0])
+        blocks -= mean[..., None]
+        return mean, np.vecdot(blocks, blocks)
+    values -= np.repeat(mean, lengths, axis=1)
+    np.square(values, out=values)
+    return mean, np.add.reduceat(values, starts, axis=1)
 
 
-@lru_cache(maxsize=64)
-def _lift(sections: bytes) -> _Lifted:
-    """Read the four matrices off the filter by feeding it impulses and unit states."""
-    from scipy.signal import sosfilt
-
-    sos = np.frombuffer(sections).reshape(-1, 6).copy()
-    n_states = 2 * len(sos)
-    at_rest = np.zeros((len(sos), _BLOCK, 2))
-    forced, ends = sosfilt(sos, np.eye(_BLOCK), axis=1, zi=at_rest)
-    units = np.eye(n_states).reshape(n_states, len(sos), 2).transpose(1, 0, 2)
-    free, carried = sosfilt(sos, np.zeros((n_states, _BLOCK)), axis=1, zi=units)
-    return _Lifted(forced, free, _flat(ends), _flat(carried))
-
-
-def _flat(states: np.ndarray) -> np.ndarray:
-    """Return filter states (section, row, 2) as (row, section * 2)."""
-    return states.transpose(1, 0, 2).reshape(states.shape[1], -1)
-
-
-def _windows(values: np.ndarray, recipe: EntropyRecipe) -> np.ndarray:
-    """Return a view (channel, window, time) of overlapping windows."""
-    view = np.lib.stride_tricks.sliding_window_view(values, recipe.window_samples, axis=1)
-    return view[:, :: recipe.hop_samples]
-
-
-def window_sums(values: np.ndarray, recipe: EntropyRecipe) -> np.ndarray:
-    """Return the sum over each window, (window, channel)."""
-    return _windows(values, recipe).sum(axis=2).T
-
-
-def _window_variance(filtered: np.ndarray, recipe: EntropyRecipe) -> np.ndarray:
-    """Return the variance in each window, (window, channel), accumulated in float64."""
-    return _windows(filtered, recipe).var(axis=2, dtype=np.float64).T
+def _window_variance(
+    mean: np.ndarray, deviation: np.ndarray, lengths: np.ndarray, recipe: EntropyRecipe
+) -> np.ndarray:
+    """Return the variance (channel, window, band) from moments (channel, block, band)."""
+    n_hops, split = divmod(recipe.window_samples, recipe.hop_samples)
+    step, per_window = (2, 2 * n_hops + 1) if split else (1, n_hops)
+    last = len(lengths) - per_window + 1
+    runs = [slice(j, j + last, step) for j in range(per_window)]
+    whole = sum(n * mean[:, run] for n, run in zip(lengths, runs, strict=False))
+    whole /= recipe.window_samples
+    # Chan's parallel variance: stable where sums of squares would cancel.
+    total = np.zeros_like(whole)
+    for n, run in zip(lengths, runs, strict=False):
+        total += deviation[:, run] + n * (mean[:, run] - whole) ** 2
+    return np.asarray(total / recipe.window_samples)
