@@ -3,6 +3,11 @@
 A group is what must not stand on both sides of a split: windows of one trial share the brain's
 state and the amplifier's drift, and windows of one stimulus share the film. On noise with random
 labels, windows split without groups score up to 99 %.
+
+Every protocol here yields window indices ``(train, test)``. Its folds depend on the names in the
+groups and on the seed alone, not on the order of files. :mod:`physioemo.experiments.protocols`
+lists them by name, and says what is disjoint in each. Those that leave subjects, stimuli or data
+sets out are written in :mod:`physioemo.experiments.splits_across`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,8 +15,41 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from physioemo.errors import CallError
+from physioemo.experiments.folds import (
+    Fold,
+    chronological_blocks,
+    each_fold,
+    fold_numbers,
+    kept_together,
+    name_codes,
+    require_two,
+    rows_by_subject,
+    session_ranks,
+)
+from physioemo.experiments.splits_across import (
+    cross_dataset,
+    leave_n_subjects_out,
+    leave_one_subject_out,
+    leave_stimulus_out,
+    leave_subject_and_stimulus_out,
+)
+from physioemo.experiments.study_data import Groups
 
-__all__ = ["group_ids", "held_out_groups", "trial_grouped_k_fold"]
+__all__ = [
+    "Fold",
+    "chronological",
+    "cross_dataset",
+    "group_ids",
+    "held_out_groups",
+    "leave_n_subjects_out",
+    "leave_one_subject_out",
+    "leave_one_trial_out",
+    "leave_stimulus_out",
+    "leave_subject_and_stimulus_out",
+    "session_held_out",
+    "trial_grouped_k_fold",
+    "window_shuffled",
+]
 
 
 def group_ids(
@@ -33,43 +71,54 @@ def group_ids(
 
 
 def trial_grouped_k_fold(
-    groups: Sequence[str] | np.ndarray, *, n_folds: int = 5, seed: int = 0
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (train, test) window indices such that no group is on both sides.
+    groups: Groups | Sequence[str] | np.ndarray,
+    *,
+    n_folds: int = 5,
+    within_subject: bool = True,
+    labels: np.ndarray | None = None,
+    seed: int = 0,
+) -> Iterator[Fold]:
+    """Yield (train, test) window indices such that no trial and no stimulus is on both sides.
 
-    The order depends on the group names and the seed alone, not on the order of files.
+    A fold tests whole trials. Trials of one stimulus stay together: those of a subject where each
+    subject has its own model, those of all subjects where they are pooled.
 
     Parameters
     ----------
-    groups : sequence of str, shape (window,)
-        From :func:`group_ids`.
+    groups : Groups, or sequence of str, shape (window,)
+        Where each window comes from; or what stays together, as from :func:`group_ids`.
     n_folds : int
         Number of folds.
+    within_subject : bool
+        Whether each subject is split for itself, one subject after the other; only with `Groups`.
+    labels : ndarray of int, shape (window,), optional
+        Classes to spread evenly over the folds, -1 = none.
     seed : int
-        Which groups go together.
+        Which groups go together. A subject's folds do not depend on who else is there.
 
     Raises
     ------
     CallError
         If there are fewer groups than folds.
     """
-    groups = np.asarray(groups, dtype=object)
-    names = sorted(set(groups.tolist()))
-    if len(names) < n_folds or n_folds < 2:
-        raise CallError(
-            f"found {len(names)} groups of trials for {n_folds} folds, expected at least as many "
-            "groups as folds and two folds; record more trials or use fewer folds"
+    if not isinstance(groups, Groups):
+        ids = np.asarray(groups, dtype=object)
+        yield from each_fold(fold_numbers(ids, n_folds, seed=seed, labels=labels))
+        return
+    for who, rows in rows_by_subject(groups, within_subject):
+        folds = fold_numbers(
+            kept_together(groups.take(rows)),
+            n_folds,
+            seed=seed,
+            labels=None if labels is None else np.asarray(labels)[rows],
+            what="groups of trials" + (f" of subject {who!r}" if who else ""),
         )
-    order = np.random.default_rng(seed).permutation(len(names))
-    fold_of = {names[g]: i % n_folds for i, g in enumerate(order)}
-    folds = np.array([fold_of[g] for g in groups])
-    for fold in range(n_folds):
-        yield np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        yield from each_fold(folds, rows)
 
 
 def held_out_groups(
     groups: Sequence[str] | np.ndarray, *, share: float = 0.2, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Fold:
     """Return (train, validation) window indices with whole groups held out.
 
     Parameters
@@ -84,3 +133,136 @@ def held_out_groups(
     n_groups = len(set(np.asarray(groups, dtype=object).tolist()))
     n_folds = max(2, min(n_groups, round(1 / share)))
     return next(trial_grouped_k_fold(groups, n_folds=n_folds, seed=seed))
+
+
+def leave_one_trial_out(
+    groups: Groups, *, within_subject: bool = True, seed: int = 0
+) -> Iterator[Fold]:
+    """Yield folds that test one trial each, with all others of its stimulus.
+
+    Parameters
+    ----------
+    groups : Groups
+        Where each window comes from.
+    within_subject : bool
+        Whether each subject is split for itself.
+    seed : int
+        Nothing is drawn.
+
+    Raises
+    ------
+    CallError
+        If there is one group of trials only.
+    """
+    for who, rows in rows_by_subject(groups, within_subject):
+        names, code = name_codes(kept_together(groups.take(rows)))
+        require_two(names, "group of trials" + (f" of subject {who!r}" if who else ""))
+        yield from each_fold(code, rows)
+
+
+def session_held_out(
+    groups: Groups, *, within_subject: bool = True, seed: int = 0
+) -> Iterator[Fold]:
+    """Yield folds that test one session and train on the subject's other ones.
+
+    Clips that were shown in several sessions are on both sides.
+
+    Parameters
+    ----------
+    groups : Groups
+        Where each window comes from.
+    within_subject : bool
+        Whether each subject is split for itself; else a fold tests every subject's first session,
+        the next every subject's second one.
+    seed : int
+        Nothing is drawn.
+
+    Raises
+    ------
+    CallError
+        If a subject has one session only.
+    """
+    for who, rows in rows_by_subject(groups, True):
+        names = name_codes(groups.session[rows])[0]
+        require_two(names, f"session of subject {who!r}")
+    rank = session_ranks(groups)
+    for _, rows in rows_by_subject(groups, within_subject):
+        yield from each_fold(rank[rows], rows)
+
+
+def chronological(
+    groups: Groups, *, n_blocks: int = 5, within_subject: bool = True, seed: int = 0
+) -> Iterator[Fold]:
+    """Yield folds that train on a subject's earlier trials and test on the block that follows.
+
+    Parameters
+    ----------
+    groups : Groups
+        Where each window comes from. Sessions follow each other by name.
+    n_blocks : int
+        Number of blocks of trials; there is one fold less.
+    within_subject : bool
+        Whether each subject is split for itself.
+    seed : int
+        Nothing is drawn.
+
+    Raises
+    ------
+    CallError
+        If a subject has fewer trials than blocks.
+    """
+    block = chronological_blocks(groups, n_blocks)
+    for _, rows in rows_by_subject(groups, within_subject):
+        for i in range(1, n_blocks):
+            yield rows[block[rows] < i], rows[block[rows] == i]
+
+
+def window_shuffled(
+    groups: Groups,
+    *,
+    n_folds: int = 5,
+    within_subject: bool = False,
+    allow_leakage: bool = False,
+    seed: int = 0,
+) -> Iterator[Fold]:
+    """Yield folds of shuffled windows: the leaky split behind published scores of 99 %.
+
+    Neighbours of a test window, with which it shares samples, are in training; what is scored is
+    whether the trial is recognised. For comparison only.
+
+    Parameters
+    ----------
+    groups : Groups
+        Where each window comes from.
+    n_folds : int
+        Number of folds.
+    within_subject : bool
+        Whether each subject is split for itself.
+    allow_leakage : bool
+        Must be true.
+    seed : int
+        Which windows go together.
+
+    Raises
+    ------
+    CallError
+        If leakage is not allowed, or there are fewer windows than folds.
+    """
+    if not allow_leakage:
+        raise CallError(
+            "found the protocol window-shuffled, expected one that keeps trials whole: it has "
+            "windows of one trial in training and test; use trial-grouped-k-fold, or allow leakage "
+            "(--allow-leakage) to show what it does"
+        )
+    for who, rows in rows_by_subject(groups, within_subject):
+        n = len(rows)
+        if not 2 <= n_folds <= n:
+            raise CallError(
+                f"found {n} windows{f' of subject {who!r}' if who else ''} for {n_folds} folds, "
+                "expected at least as many windows as folds and two folds; use fewer folds"
+            )
+        by_name = name_codes(groups.trial_id[rows])[1]
+        named = rows[np.lexsort((groups.onset_seconds[rows], by_name))]
+        fold = np.empty(len(groups), int)
+        fold[named[np.random.default_rng(seed).permutation(n)]] = np.arange(n) % n_folds
+        yield from each_fold(fold[rows], rows)

@@ -1,0 +1,223 @@
+"""Scores of predictions, each beside the number of rows that it is of.
+
+scikit-learn computes what it has. What is not defined is NaN, never a number by convention.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from physioemo.errors import CallError, DataError
+
+__all__ = [
+    "CALIBRATION_BINS",
+    "brier_score",
+    "classification_scores",
+    "concordance",
+    "confusion_matrix",
+    "expected_calibration_error",
+    "regression_scores",
+]
+
+CALIBRATION_BINS = 15
+_SUM_TOLERANCE = 1e-3
+
+
+def classification_scores(
+    labels: np.ndarray, probability: np.ndarray, *, n_bins: int = CALIBRATION_BINS
+) -> dict[str, Any]:
+    """Score class probabilities; the class said is the most probable one, the first of equals.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (row,)
+        True classes, -1 = not rated.
+    probability : ndarray, shape (row, class)
+        NaN in rows without a prediction.
+    n_bins : int
+        Bins of the calibration error.
+
+    Returns
+    -------
+    dict
+        ``n`` (rows scored), ``n_unrated``, ``n_unpredicted``, ``n_per_class``; ``accuracy``,
+        ``balanced_accuracy`` (over classes that are there; NaN if one only), ``macro_f1`` (over
+        classes that are there or said), ``kappa``, ``mcc``, ``auc`` (of several classes the mean
+        of each against the rest), ``ece`` with ``ece_bins``, ``brier``; ``confusion`` (true, said).
+        NaN where a score is not defined.
+
+    Raises
+    ------
+    CallError
+        If shapes do not fit, or a label has no column.
+    DataError
+        If a row is no probability.
+    """
+    labels, probability = np.asarray(labels), np.asarray(probability, float)
+    _check_probability(labels, probability)
+    rated, predicted = labels >= 0, np.isfinite(probability).all(1)
+    y, p = labels[rated & predicted], probability[rated & predicted]
+    n_classes, said = probability.shape[1], p.argmax(1)
+    scores: dict[str, Any] = {
+        "n": len(y),
+        "n_unrated": int((~rated).sum()),
+        "n_unpredicted": int((rated & ~predicted).sum()),
+        "n_per_class": np.bincount(y, minlength=n_classes).tolist(),
+    }
+    return scores | {
+        **_said_scores(y, said),
+        "auc": _auc(y, p),
+        "ece": expected_calibration_error(y, p, n_bins=n_bins),
+        "ece_bins": n_bins,
+        "brier": brier_score(y, p),
+        "confusion": confusion_matrix(y, said, n_classes).tolist(),
+    }
+
+
+def _check_probability(labels: np.ndarray, probability: np.ndarray) -> None:
+    fits = probability.ndim == 2 and labels.shape == probability.shape[:1]
+    if not fits or labels.dtype.kind not in "iu" or probability.shape[1] < 2:
+        raise CallError(
+            f"found labels of shape {labels.shape} and type {labels.dtype} with probabilities of "
+            f"shape {probability.shape}, expected whole numbers (row,) and (row, class)"
+        )
+    if labels.max(initial=-1) >= probability.shape[1]:
+        raise CallError(
+            f"found the class {labels.max()}, expected at most {probability.shape[1] - 1}: there "
+            "is no probability of it"
+        )
+    rows = probability[np.isfinite(probability).all(1)]
+    wrong = (rows < 0).any(1) | (np.abs(rows.sum(1) - 1) > _SUM_TOLERANCE)
+    if wrong.any():
+        raise DataError(
+            f"found {rows[wrong][0].tolist()} among {len(rows)} predictions, expected "
+            "probabilities that add up to 1; apply softmax to logits first"
+        )
+
+
+def _said_scores(y: np.ndarray, said: np.ndarray) -> dict[str, float]:
+    from sklearn import metrics
+
+    names = ("accuracy", "balanced_accuracy", "macro_f1", "kappa", "mcc")
+    if not len(y):
+        return dict.fromkeys(names, float("nan"))
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+        # A class that is absent is not news here: n_per_class says it.
+        warnings.simplefilter("ignore")
+        several = len(np.unique(y)) > 1
+        values = (
+            metrics.accuracy_score(y, said),
+            metrics.balanced_accuracy_score(y, said) if several else np.nan,
+            metrics.f1_score(y, said, average="macro", zero_division=0.0),
+            metrics.cohen_kappa_score(y, said) if several else np.nan,
+            metrics.matthews_corrcoef(y, said) if several else np.nan,
+        )
+    return {name: float(value) for name, value in zip(names, values, strict=True)}
+
+
+def _auc(y: np.ndarray, p: np.ndarray) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    there = np.unique(y)
+    if len(there) < 2:
+        return float("nan")
+    if p.shape[1] == 2:
+        return float(roc_auc_score(y, p[:, 1]))
+    return float(np.mean([roc_auc_score(y == c, p[:, c]) for c in there]))
+
+
+def confusion_matrix(labels: np.ndarray, said: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return how many rows of each class (first axis) are said to be of each (second axis)."""
+    flat = np.bincount(labels * n_classes + said, minlength=n_classes * n_classes)
+    return flat.reshape(n_classes, n_classes)
+
+
+def expected_calibration_error(
+    labels: np.ndarray, probability: np.ndarray, *, n_bins: int = CALIBRATION_BINS
+) -> float:
+    """Return the mean distance of confidence and accuracy over bins of confidence of equal width.
+
+    Guo et al. (2017), On calibration of modern neural networks, ICML; of the class said.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (row,)
+        True classes.
+    probability : ndarray, shape (row, class)
+        Of each class.
+    n_bins : int
+        Number of bins; the value depends on it.
+    """
+    if not len(labels):
+        return float("nan")
+    confidence, right = probability.max(1), probability.argmax(1) == labels
+    bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+    gap = np.bincount(bins, right - confidence, minlength=n_bins)
+    return float(np.abs(gap).sum() / len(labels))
+
+
+def brier_score(labels: np.ndarray, probability: np.ndarray) -> float:
+    """Return the mean squared error of the probabilities.
+
+    Of two classes that of the second (0 to 1), of more the sum over classes (0 to 2): as
+    scikit-learn has it.
+    """
+    if not len(labels):
+        return float("nan")
+    error = probability - np.eye(probability.shape[1])[labels]
+    both = float((error**2).sum(1).mean())
+    return both / 2 if probability.shape[1] == 2 else both
+
+
+def concordance(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return Lin's concordance correlation coefficient, with moments divided by n.
+
+    Lin (1989), A concordance correlation coefficient to evaluate reproducibility, Biometrics 45.
+    NaN for fewer than two rows, or if both are one and the same constant.
+    """
+    if len(truth) < 2:
+        return float("nan")
+    apart = truth.var() + predicted.var() + (truth.mean() - predicted.mean()) ** 2
+    covariance = ((truth - truth.mean()) * (predicted - predicted.mean())).mean()
+    return float(2 * covariance / apart) if apart > 0 else float("nan")
+
+
+def regression_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+    """Score continuous predictions.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray, shape (row,)
+        NaN where not rated, or not predicted.
+
+    Returns
+    -------
+    dict
+        ``n``, ``n_unrated``, ``n_unpredicted``, ``ccc``, ``rmse``, ``spearman``; NaN where a score
+        is not defined.
+
+    Raises
+    ------
+    CallError
+        If the shapes do not fit.
+    """
+    from scipy.stats import spearmanr
+
+    truth, predicted = np.asarray(truth, float), np.asarray(predicted, float)
+    if truth.shape != predicted.shape or truth.ndim != 1:
+        raise CallError(
+            f"found ratings of shape {truth.shape} and predictions of shape {predicted.shape}, "
+            "expected one column each of the same length"
+        )
+    rated, there = ~np.isnan(truth), np.isfinite(predicted)
+    y, p = truth[rated & there], predicted[rated & there]
+    varied = len(y) > 1 and np.ptp(y) > 0 and np.ptp(p) > 0
+    return {
+        "n": len(y),
+        "n_unrated": int((~rated).sum()),
+        "n_unpredicted": int((rated & ~there).sum()),
+        "ccc": concordance(y, p),
+        "rmse": float(np.sqrt(((y - p) ** 2).mean())) if len(y) else float("nan"),
+        "spearman": float(spearmanr(y, p).statistic) if varied else float("nan"),
+    }
