@@ -51,12 +51,17 @@ _CHANNELS = 256  # of a group; smaller groups would wait for the interpreter
 
 
 class Moments(NamedTuple):
-    """Mean and summed squared deviation of one block, each (band, channel)."""
+    """Mean and summed squared deviation of one filtered block, each (band, channel).
+
+    Also, by channel, whether all samples are present, and the lowest and the highest.
+    """
 
     n: int
     mean: np.ndarray
     deviation: np.ndarray
     present: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -321,7 +326,10 @@ def _finish_block(
         mean[b] = filtered.mean(axis=1)
         filtered -= mean[b, :, None]
         deviation[b] = np.square(filtered, out=filtered).sum(axis=1)
-    moments = Moments(block.shape[1], mean, deviation, np.asarray(present.all(axis=1)))
+    whole = np.asarray(present.all(axis=1))
+    moments = Moments(
+        block.shape[1], mean, deviation, whole, filled.min(axis=1), filled.max(axis=1)
+    )
     return moments, replace(state, filters=filters, origin=origin, held=held)
 
 
@@ -335,4 +343,6 @@ def _window_entropy(blocks: tuple[Any, ...], recipe: EntropyRecipe) -> np.ndarra
     # Chan's parallel variance: stable where sums of squares would cancel.
     deviation = sum(b.deviation + b.n * (b.mean - mean) ** 2 for b in used)
     present = np.logical_and.reduce([b.present for b in used])
-    return entropy_of_variance(np.where(present, deviation / n, np.nan)).T
+    # A filter rings on after a channel has died: what it says then is no signal.
+    alive = np.min([b.low for b in used], axis=0) < np.max([b.high for b in used], axis=0)
+    return entropy_of_variance(np.where(present & alive, deviation / n, np.nan)).T

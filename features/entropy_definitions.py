@@ -27,7 +27,7 @@ from physioemo.errors import SignalError
 from physioemo.features.entropy_factors import band_factors
 from physioemo.features.entropy_parts import entropy_of_variance, fill_missing, filters_of
 from physioemo.features.entropy_recipe import EntropyRecipe
-from physioemo.features.entropy_windows import entropy_of_all
+from physioemo.features.entropy_windows import entropy_of_all, flat_windows
 
 __all__ = [
     "entropy_of_whole_signal",
@@ -165,6 +165,8 @@ def entropy_of_whole_signal(signal: np.ndarray, recipe: EntropyRecipe) -> np.nda
     _check_long_enough(filled.shape[1], recipe)
     variance = np.stack([_zero_phase_variance(filled, f, recipe) for f in filters_of(recipe)], -1)
     variance[missing_in_windows(present, recipe)] = np.nan
+    flat = flat_windows(_windows(filled, recipe))
+    variance[np.unravel_index(flat, variance.shape[:2])] = np.nan
     return entropy_of_variance(variance).transpose(1, 0, 2)
 
 

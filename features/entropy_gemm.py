@@ -15,6 +15,8 @@ from physioemo.features.entropy_lifted import filtered_bands
 from physioemo.features.entropy_parts import fill_missing
 from physioemo.features.entropy_recipe import WINDOW_LOCAL
 from physioemo.features.entropy_tiles import channel_groups, over_tiles, thread_count
+from physioemo.features.entropy_windows import flat_windows
+from physioemo.features.family import WindowGrid, window_view
 
 __all__ = ["entropy_by_gemm"]
 
@@ -70,6 +72,10 @@ def _variance(
         mean[rows, :, band], deviation[rows, :, band] = _moments(filtered, lengths)
     variance = _window_variance(mean, deviation, lengths, recipe)
     variance[np.broadcast_to(missing, variance.shape[:2])] = np.nan
+    windows = window_view(filled, WindowGrid(recipe.window_samples, recipe.hop_samples))
+    # A filter rings on after a channel has died: what it says then is no signal.
+    flat = flat_windows(windows.transpose(1, 0, 2))
+    variance[np.unravel_index(flat, variance.shape[:2])] = np.nan
     return variance
 
 

@@ -17,7 +17,7 @@ from physioemo.features.entropy_parts import filters_of
 from physioemo.features.entropy_recipe import EntropyRecipe
 from physioemo.features.entropy_tiles import over_tiles, product, tiles_of
 
-__all__ = ["entropy_of_all"]
+__all__ = ["entropy_of_all", "flat_windows"]
 
 _SAMPLES_IN_CACHE = 1 << 17
 _LONGEST_PRODUCT = 256  # samples: beyond, the filter in blocks needs fewer multiplications
@@ -62,7 +62,7 @@ def entropy_of_all(
                 power_of(part, power)
                 # Each coefficient and each variance depends on every sample.
                 power[~np.isfinite(power)] = np.nan
-                power[_flat(part)] = np.nan
+                power[flat_windows(part)] = np.nan
                 entropy[tile] = law(power).reshape(*part.shape[:2], -1)
 
     n_rows = max(1, _SAMPLES_IN_CACHE // recipe.window_samples)
@@ -70,8 +70,8 @@ def entropy_of_all(
     return entropy
 
 
-def _flat(windows: np.ndarray) -> np.ndarray:
-    """Return which windows, counted in rows, have all samples equal.
+def flat_windows(windows: np.ndarray) -> np.ndarray:
+    """Return which windows (channel, window, time), counted in rows, have all samples equal.
 
     Few windows begin with two equal samples, so few are looked at beyond.
     """

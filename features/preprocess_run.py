@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from physioemo.dask_jobs import run_on_dask
 from physioemo.datasets.assemble import file_fingerprint, one_at_a_time
 from physioemo.datasets.source import Source
-from physioemo.errors import CallError, DataError, MissingExtraError, PhysioEmoError
+from physioemo.errors import CallError, DataError, PhysioEmoError
 from physioemo.features.feature_store import Workshop
 from physioemo.features.preprocess import recording_features
 from physioemo.features.preprocess_recipe import PreprocessRecipe
@@ -21,8 +22,6 @@ from physioemo.fingerprint import config_fingerprint, package_versions
 from physioemo.recording import Recording
 
 __all__ = ["PreprocessResult", "preprocess", "process_source", "recording_sources"]
-
-_RETRIES = 3
 
 
 @dataclass(frozen=True)
@@ -150,41 +149,12 @@ def _run(
         for source in sources:
             yield process_source(source, workshop.out, workshop.recipe)
         return
-    distributed = _distributed()
-    with _client(distributed, jobs, scheduler) as client:
-        futures = client.map(
-            partial(process_source, out=workshop.out.resolve(), recipe=workshop.recipe),
-            list(sources),
-            key=[f"{s.name}-{workshop.recipe.fingerprint}" for s in sources],
-            pure=False,
-            retries=_RETRIES,
-        )
-        for future in distributed.as_completed(futures):
-            yield future.result()
-
-
-def _distributed() -> Any:
-    try:
-        import distributed
-    except ImportError as error:
-        raise MissingExtraError(
-            "found no dask.distributed, expected it for --jobs and --scheduler; install it with "
-            "pip install 'physioemo[distributed]', or use --jobs 1"
-        ) from error
-    return distributed
-
-
-def _client(distributed: Any, jobs: int, scheduler: str | None) -> Any:
-    if scheduler:
-        try:
-            return distributed.Client(scheduler, timeout="10s")
-        except (OSError, TimeoutError, ValueError) as error:
-            raise CallError(
-                f"found no dask scheduler at {scheduler!r} ({error}), expected an address such as "
-                "tcp://host:8786; start one with 'dask scheduler', or use --jobs"
-            ) from error
-    return distributed.Client(
-        n_workers=jobs, threads_per_worker=1, processes=True, dashboard_address=None
+    yield from run_on_dask(
+        partial(process_source, out=workshop.out.resolve(), recipe=workshop.recipe),
+        sources,
+        [f"{s.name}-{workshop.recipe.fingerprint}" for s in sources],
+        jobs=jobs,
+        scheduler=scheduler,
     )
 
 

@@ -352,3 +352,15 @@ def test_the_documented_offsets_on_white_noise_are_the_measured_ones():
 def test_the_plot_of_the_docs_can_be_drawn_again(tmp_path):
     draw_comparison(tmp_path / "entropy.png")
     assert (tmp_path / "entropy.png").read_bytes()[1:4] == b"PNG"
+
+
+@pytest.mark.parametrize("definition", DEFINITIONS)
+def test_a_channel_that_dies_is_masked_while_its_filter_rings_on(definition):
+    signal = np.random.default_rng(0).normal(size=(2, 2000))
+    signal[0, 850:] = signal[0, 849]
+    for engine in ("stream", "gemm"):
+        entropy = differential_entropy(
+            signal, 200.0, window_seconds=1.0, definition=definition, engine=engine
+        )
+        assert np.isfinite(entropy[:5]).all() and np.isfinite(entropy[:, 1]).all()
+        assert np.isnan(entropy[5:, 0]).all()  # from 5 s on, all samples are equal
