@@ -9,6 +9,12 @@ from typing import Any
 import click
 
 from physioemo.acquisition.lsl import configure_quietly
+from physioemo.acquisition.record_cli import (
+    refuse_contradictions,
+    rig_options,
+    run_remote_control,
+    start_recording,
+)
 from physioemo.core_cli import override_options, print_quality
 from physioemo.overrides import Overrides
 from physioemo.progress import progress
@@ -81,6 +87,7 @@ def _print_streams(reports: list[Any]) -> None:
 @click.option("--find-seconds", default=2.0, show_default=True, help="How long to look.")
 @click.option("--overwrite", is_flag=True, help="Replace a recording that is already there.")
 @override_options
+@rig_options
 def record(
     out: Path,
     predicates: tuple[str, ...],
@@ -91,26 +98,40 @@ def record(
     ch_names: tuple[str, ...],
     unit: tuple[str, ...],
     rates: tuple[str, ...],
+    rig_file: Path | None,
+    wait_seconds: float | None,
+    allow_incomplete: bool,
+    remote_control: bool,
+    host: str,
+    port: int,
+    token: str | None,
 ) -> int:
     """Record LSL streams into the folder OUT until Ctrl-C.
 
+    With --remote-control, OUT is the folder in which remote clients start and stop recordings.
     Exit code 1 means that the recording is complete but something was wrong with a stream.
     """
-    from physioemo.acquisition.recorder import record as record_streams
     from physioemo.acquisition.status import status_display
 
     configure_quietly()
+    overrides = Overrides.parse(ch_names, unit, rates)
+    refuse_contradictions(
+        rig_file, allow_incomplete, predicates, overrides, remote_control, overwrite
+    )
+    options: dict[str, Any] = {
+        "rig_file": rig_file,
+        "wait_seconds": wait_seconds,
+        "allow_incomplete": allow_incomplete,
+        "predicates": predicates,
+        "overrides": overrides,
+        "find_seconds": find_seconds,
+        "duration_seconds": duration,
+        "stop_when_idle_seconds": stop_when_idle,
+    }
+    if remote_control:
+        return run_remote_control(out, host=host, port=port, token=token, **options)
     with status_display() as show:
-        summary = record_streams(
-            out,
-            predicates=predicates,
-            duration_seconds=duration,
-            stop_when_idle_seconds=stop_when_idle,
-            overrides=Overrides.parse(ch_names, unit, rates),
-            overwrite=overwrite,
-            find_seconds=find_seconds,
-            on_status=show,
-        )
+        summary = start_recording(out, overwrite=overwrite, on_status=show, **options)
     click.echo(f"Recorded {out}: sealed and checked against the journal.")
     print_quality(summary.quality)
     for problem in summary.problems:

@@ -16,9 +16,12 @@ __all__ = ["COMMANDS", "cli", "main"]
 
 # name -> (module, function, one line for --help); a module is imported when it is called.
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "audit": ("physioemo.experiments.audit_cli", "audit", "Whether a split leaks, and how much."),
+    "compare": ("physioemo.experiments.study_cli", "compare", "Studies side by side."),
     "datasets": ("physioemo.datasets.cli", "datasets", "Which data sets can be read."),
     "demo": ("physioemo.experiments.cli", "demo", "The whole thread on a simulated participant."),
     "doctor": ("physioemo.acquisition.cli", "doctor", "Check this computer: versions, LSL, disk."),
+    "export": ("physioemo.export_cli", "export", "Write a recording as XDF, FIF or BIDS."),
     "import": ("physioemo.core_cli", "import_", "Turn an XDF or MNE file into a recording."),
     "inspect": (
         "physioemo.features.inspect_cli",
@@ -35,8 +38,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "recover": ("physioemo.acquisition.cli", "recover", "Seal a recording that was cut off."),
     "replay": ("physioemo.acquisition.cli", "replay", "Play a recording as LSL streams."),
     "report": ("physioemo.experiments.cli", "report", "Write one self-contained HTML file."),
+    "rig": ("physioemo.acquisition.rig_cli", "rig", "Check the streams that a study needs."),
     "simulate": ("physioemo.acquisition.cli", "simulate", "Publish a simulated participant."),
     "streams": ("physioemo.acquisition.cli", "streams", "What is on the LSL network."),
+    "study": ("physioemo.experiments.study_cli", "study", "Run a declared study."),
     "train": ("physioemo.experiments.cli", "train", "Train a decoder on rated recordings."),
 }
 
