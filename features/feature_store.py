@@ -63,7 +63,10 @@ def open_features(path: str | Path) -> xr.Dataset:
             + (" again, it goes on where it stopped" if unfinished else "")
         )
     try:
-        dataset = xr.open_zarr(folder, chunks=None)
+        with warnings.catch_warnings():
+            # Stores written by others, or by studies, are small: no list of all arrays is needed.
+            warnings.filterwarnings("ignore", message="Failed to open Zarr store with consolidated")
+            dataset = xr.open_zarr(folder, chunks=None)
         version = dataset.attrs["feature_store_version"]
     except Exception as error:  # zarr and xarray raise many kinds for damaged metadata
         raise DamagedRecordingError(
