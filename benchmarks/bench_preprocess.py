@@ -179,13 +179,19 @@ def clock(way: Callable[[], object]) -> np.ndarray:
 
 
 def take_turns(timed: dict[str, Callable[[], np.ndarray]], rounds: int) -> dict[str, np.ndarray]:
-    """Return seconds (round, clock or processor) of every way; a first round does not count."""
+    """Return seconds (round, clock or processor) of every way; a first round does not count.
+
+    A way that takes less than half a second is called up to five times in a row and its fastest
+    call counts, the peers' as ours: alone it would be timed with the other ways' data in the cache.
+    """
     results: dict[str, list[np.ndarray]] = {name: [] for name in timed}
     for number in range(rounds + 1):
         for name, way in timed.items():
-            seconds = way()
+            calls = [way()]
+            while len(calls) < 5 and sum(c[0] for c in calls) < 0.5:
+                calls.append(way())
             if number:
-                results[name].append(seconds)
+                results[name].append(min(calls, key=lambda c: float(c[0])))
     return {name: np.array(values) for name, values in results.items()}
 
 

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physioemo.features import entropy, entropy_gemm, entropy_tiles
-from physioemo.features.entropy import EntropyRecipe, band_filters, differential_entropy
+from physioemo.features.entropy import (
+    EntropyRecipe,
+    band_filters,
+    differential_entropy,
+    start_entropy,
+    step_entropy,
+)
+from physioemo.features.entropy_gemm import entropy_by_gemm
 from physioemo.features.entropy_lifted import filtered_bands
 from physioemo.features.entropy_recipe import OFFLINE, WINDOW_LOCAL
 from physioemo.features.entropy_tiles import over_tiles, product, thread_count, tiles_of
@@ -120,3 +127,14 @@ def test_omp_num_threads_bounds_our_threads(monkeypatch):
     assert thread_count() == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "nonsense")
     assert thread_count() >= 1
+
+
+@pytest.mark.parametrize("definition", WINDOW_LOCAL)
+@pytest.mark.parametrize("level", [0.0, 30.0, 4200.0, 3e5])
+def test_float32_holds_whatever_the_level_of_a_window(definition, level):
+    rng = np.random.default_rng(1)
+    signal = rng.normal(size=(2, 1280)).cumsum(axis=1) + level
+    recipe = EntropyRecipe.in_seconds(128.0, definition=definition, window_seconds=1.0)
+    exact = step_entropy(signal, start_entropy(2, recipe), recipe)[0]
+    fast = entropy_by_gemm(signal, recipe, dtype=np.float32)
+    assert np.abs(fast - exact).max() <= 1e-5 * np.maximum(1, np.abs(exact)).max()
