@@ -1,65 +1,68 @@
-"""Recordings from XDF files, through pyxdf."""
+"""Recordings from XDF files."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from physioemo.description import CHANNEL_FORMATS, group_key
-from physioemo.errors import PhysioEmoError, UnreadableFileError
+from physioemo.clock import GAP_SECONDS, measured_rate
+from physioemo.clock_epochs import correct_epochs
+from physioemo.description import group_key
+from physioemo.errors import PhysioEmoError
 from physioemo.overrides import Overrides, complete_description
 from physioemo.recording import Recording
 from physioemo.stream import make_stream
 from physioemo.trials import derive_tables
+from physioemo.xdf_chunks import parse_xml
+from physioemo.xdf_file import XdfStream, read_chunks
 
-__all__ = ["read_xdf"]
+__all__ = ["read_xdf", "stream_fields"]
+
+_RATE_TOLERANCE = 0.1
 
 
 def read_xdf(path: str | Path, overrides: Overrides | None = None) -> Recording:
-    """Read an XDF file.
+    """Read an XDF file, whole or damaged.
 
-    ``time`` is clock-corrected as pyxdf does it and never dejittered; ``raw_time`` and the
-    clock offsets are kept as they are in the file.
+    ``raw_time`` and the clock offsets are as they are in the file. ``time`` is corrected by
+    :func:`physioemo.clock_epochs.correct_epochs` and never dejittered: a line laid through all
+    stamps shifts every sample of a recording that has a gap. What was damaged, repaired or out
+    of line stands in the recording's notes.
 
     Parameters
     ----------
     path : str or Path
-        The file.
+        ``.xdf``, ``.xdfz`` or ``.xdf.gz``.
     overrides : Overrides, optional
         Names, units and rates that the file does not state.
 
     Raises
     ------
     UnreadableFileError
-        If pyxdf cannot read it.
+        If it is not XDF, or no stream in it can be read.
     StreamDescriptionError
         If a stream lacks channel names, units or its rate and they are not stated.
     """
     path = Path(path)
-    try:
-        with _quiet_pyxdf():
-            corrected, header = _load(path, synchronize_clocks=True)
-            raw, _ = _load(path, synchronize_clocks=False)
-    except Exception as error:  # pyxdf lets struct, XML and value errors escape
-        raise UnreadableFileError(
-            f"found that {path} cannot be read as XDF ({error}), expected a complete XDF file; "
-            "check that the recording program closed it"
-        ) from error
+    file = read_chunks(path)
+    header = parse_xml(file.header) if file.header else None
+    notes = [n.text for n in header.findall("note")] if header is not None else []
+    notes += file.damage
     streams: dict[str, xr.Dataset] = {}
-    for stream, raw_stream in zip(corrected, raw, strict=True):
+    for number in sorted(file.streams):
         try:
-            dataset = _make(stream, raw_stream, overrides or Overrides())
+            dataset = _make(file.streams[number], overrides or Overrides(), notes)
         except PhysioEmoError as error:
-            raise type(error)(f"{path.name}: {error}") from error
+            damaged = f" (the file is damaged: {file.damage[0]})" if file.damage else ""
+            raise type(error)(f"{path.name}: {error}{damaged}") from error
         streams[group_key(dataset.attrs["name"], streams)] = dataset
     session = {
         "source_file": path.name,
         "clock": "LSL local clock of the recording computer",
-        **_date(header),
+        **_date(header, notes),
+        "notes": list(dict.fromkeys(notes)),
     }
     tree = xr.DataTree.from_dict(
         {"/": xr.Dataset(attrs=session), **streams, **derive_tables(streams)}
@@ -67,75 +70,89 @@ def read_xdf(path: str | Path, overrides: Overrides | None = None) -> Recording:
     return Recording(tree)
 
 
-def _load(path: Path, *, synchronize_clocks: bool) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    import pyxdf
-
-    streams, header = pyxdf.load_xdf(
-        path, synchronize_clocks=synchronize_clocks, dejitter_timestamps=False
-    )
-    return sorted(streams, key=lambda s: s["info"]["stream_id"]), header
-
-
-@contextmanager
-def _quiet_pyxdf() -> Iterator[None]:
-    logger = logging.getLogger("pyxdf")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def _date(header: Any, notes: list[str]) -> dict[str, str]:
+    found = _text(header, "datetime") if header is not None else ""
+    if not found:
+        return {}
     try:
-        yield
-    finally:
-        logger.setLevel(level)
+        date = datetime.fromisoformat(found)
+    except ValueError:
+        notes.append(f"the file's date {found!r} cannot be read")
+        return {}
+    if date.tzinfo is None:
+        notes.append(f"the file's date {found} has no time zone")
+        return {}
+    return {"created_utc": date.astimezone(UTC).isoformat()}
 
 
-def _date(header: dict[str, Any]) -> dict[str, str]:
-    found = header.get("info", {}).get("datetime", [None])[0]
-    return {"created_utc": found} if found else {}
-
-
-def _make(stream: dict[str, Any], raw: dict[str, Any], overrides: Overrides) -> xr.Dataset:
-    info = stream["info"]
-    n_channels = int(info["channel_count"][0])
-    channels = _channels(info)
+def _make(stream: XdfStream, overrides: Overrides, notes: list[str]) -> xr.Dataset:
     description = complete_description(
-        {
-            "name": _text(info, "name"),
-            "stype": _text(info, "type"),
-            "sfreq": float(_text(info, "nominal_srate") or 0),
-            "n_channels": n_channels,
-            "ch_names": tuple(_text(c, "label") for c in channels),
-            "units": tuple(_text(c, "unit") for c in channels),
-            "ch_types": _types(channels, n_channels),
-            "channel_format": _text(info, "channel_format"),
-            "source_id": _text(info, "source_id"),
-            "uid": _text(info, "uid"),
-            "hostname": _text(info, "hostname"),
-        },
-        overrides,
+        {**stream_fields(stream.header), "xml": stream.header}, overrides
     )
-    dtype = CHANNEL_FORMATS[description.channel_format] or object
-    signal = np.asarray(stream["time_series"], dtype=dtype).reshape(-1, n_channels)
-    offsets = np.column_stack([stream["clock_times"], stream["clock_values"]])
+    clock_time, offset = stream.clock_offsets.T
+    corrected = correct_epochs(stream.stamps, clock_time, offset, description.sfreq)
     # Chunk 4 of XDF stores the recorder's time minus the offset, and no uncertainty.
-    triples = np.column_stack([offsets, np.full(len(offsets), np.nan)])
+    triples = np.column_stack([clock_time, offset, np.full(len(offset), np.nan)])
+    notes.extend(
+        f"stream {description.name!r}: {sentence}"
+        for sentence in _stamp_notes(stream.stamps, corrected.resets, corrected.n_ignored)
+    )
+    rate = measured_rate(corrected.time, description.sfreq)
+    if description.sfreq and abs(rate / description.sfreq - 1) > _RATE_TOLERANCE:
+        notes.append(
+            f"stream {description.name!r}: its stamps show {rate:.4g} Hz, its header states "
+            f"{description.sfreq:g} Hz"
+        )
     return make_stream(
-        signal,
+        stream.values,
         description,
-        time=np.asarray(stream["time_stamps"], float),
-        raw_time=np.asarray(raw["time_stamps"], float),
-        clock_offsets=triples.reshape(-1, 3),
+        time=corrected.time,
+        raw_time=stream.stamps,
+        clock_offsets=triples,
     )
 
 
-def _channels(info: dict[str, Any]) -> list[dict[str, Any]]:
-    description = (info.get("desc") or [None])[0] or {}
-    channels = (description.get("channels") or [None])[0] or {}
-    return list(channels.get("channel") or [])
+def _stamp_notes(stamps: np.ndarray, resets: tuple[int, ...], n_ignored: int) -> list[str]:
+    notes = [f"its computer's clock was reset before sample {i}" for i in resets]
+    back = [i for i in np.flatnonzero(np.diff(stamps) < -GAP_SECONDS) + 1 if i not in resets]
+    if back:
+        notes.append(f"its stamps step backwards {len(back)} times, first before sample {back[0]}")
+    if n_ignored:
+        notes.append(f"{n_ignored} clock offsets are out of line with the others and not used")
+    return notes
 
 
-def _text(node: dict[str, Any], field: str) -> str:
-    return str((node.get(field) or [""])[0] or "").strip()
+def stream_fields(header: str) -> dict[str, Any]:
+    """Return what a stream's LSL header says about it.
 
+    Parameters
+    ----------
+    header : str
+        XML as LSL gives it.
 
-def _types(channels: list[dict[str, Any]], n_channels: int) -> tuple[str, ...]:
+    Returns
+    -------
+    dict
+        Arguments of :func:`physioemo.overrides.complete_description`.
+    """
+    info = parse_xml(header)
+    n_channels = int(_text(info, "channel_count"))
+    channels = info.findall("desc/channels/channel")
     types = tuple(_text(c, "type") for c in channels)
-    return types if len(types) == n_channels else ()
+    return {
+        "name": _text(info, "name"),
+        "stype": _text(info, "type"),
+        "sfreq": float(_text(info, "nominal_srate") or 0),
+        "n_channels": n_channels,
+        "ch_names": tuple(_text(c, "label") for c in channels),
+        "units": tuple(_text(c, "unit") for c in channels),
+        "ch_types": types if len(types) == n_channels else (),
+        "channel_format": _text(info, "channel_format"),
+        "source_id": _text(info, "source_id"),
+        "uid": _text(info, "uid"),
+        "hostname": _text(info, "hostname"),
+    }
+
+
+def _text(node: Any, field: str) -> str:
+    return (node.findtext(field) or "").strip()
