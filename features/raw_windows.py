@@ -15,9 +15,7 @@ from physioemo.fingerprint import config_fingerprint
 __all__ = ["RAW_WINDOWS"]
 
 
-def _prepare(
-    description: StreamDescription, grid: WindowGrid, options: FamilyOptions
-) -> Extractor:
+def _prepare(description: StreamDescription, grid: WindowGrid, options: FamilyOptions) -> Extractor:
     names = tuple(str(k) for k in range(grid.window_samples))
     return window_local(
         _as_they_are,

@@ -46,6 +46,18 @@ MODELS: dict[str, ModelRow] = {
         description="Attention between electrodes over band entropies (arXiv 2511.13954).",
         presets=("published", "tiny"),
     ),
+    "deepsets": ModelRow(
+        module="physioemo.models.deepsets",
+        class_name="DeepSets",
+        description="Each electrode alone, then their mean (arXiv 1703.06114): no interaction.",
+        presets=("default", "tiny"),
+    ),
+    "mlp": ModelRow(
+        module="physioemo.models.mlp",
+        class_name="FlatPerceptron",
+        description="A perceptron on all electrodes side by side: no structure.",
+        presets=("default", "tiny"),
+    ),
 }
 
 

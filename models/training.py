@@ -78,7 +78,9 @@ class TrainingResult:
 
 
 @dataclass(frozen=True)
-class _Split:
+class Split:
+    """Rated windows of one side of a split, on the model's device."""
+
     tokens: Tensor  # (window, electrode, band)
     labels: Tensor  # (window, dimension)
     mask: Tensor | None  # (window, electrode)
@@ -131,9 +133,9 @@ def train_model(
     CallError
         If the loss becomes NaN or infinite.
     """
-    logit_shape = _logit_shape(model, tokens, electrode_mask)
-    training = _prepared(model, tokens, labels, electrode_mask, logit_shape, "")
-    validation = _prepared(
+    logit_shape = logit_shape_of(model, tokens, electrode_mask)
+    training = prepared_split(model, tokens, labels, electrode_mask, logit_shape, "")
+    validation = prepared_split(
         model,
         validation_tokens,
         validation_labels,
@@ -150,8 +152,8 @@ def train_model(
 
 def _fit(
     model: nn.Module,
-    training: _Split,
-    validation: _Split,
+    training: Split,
+    validation: Split,
     config: TrainingConfig,
     n_outputs: int,
     on_epoch: Callable[[dict[str, float]], None] | None,
@@ -168,7 +170,7 @@ def _fit(
         order = torch.randperm(len(training.tokens), generator=shuffle)
         train_loss = _run_epoch(model, training, order, weights, optimiser, config)
         validation_loss = _validation_loss(model, validation, weights, config.batch_size)
-        _require_finite(epoch, train_loss, validation_loss, rate)
+        require_finite(epoch, train_loss, validation_loss, rate)
         history.append(
             {
                 "epoch": epoch,
@@ -188,7 +190,7 @@ def _fit(
 
 def _run_epoch(
     model: nn.Module,
-    split: _Split,
+    split: Split,
     order: Tensor,
     weights: Tensor,
     optimiser: torch.optim.Optimizer,
@@ -201,7 +203,7 @@ def _run_epoch(
         tokens = split.tokens[rows]
         if config.token_noise:
             tokens = tokens + config.token_noise * torch.randn_like(tokens)
-        logits = _per_dimension(call_model(model, tokens, mask))
+        logits = per_dimension(call_model(model, tokens, mask))
         loss = weighted_cross_entropy(
             logits, split.labels[rows], weights, label_smoothing=config.label_smoothing
         )
@@ -213,33 +215,36 @@ def _run_epoch(
 
 
 @torch.no_grad()
-def _validation_loss(model: nn.Module, split: _Split, weights: Tensor, batch_size: int) -> float:
+def _validation_loss(model: nn.Module, split: Split, weights: Tensor, batch_size: int) -> float:
     model.eval()
     logits = forward_in_batches(model, split.tokens, split.mask, batch_size)
-    return float(weighted_cross_entropy(_per_dimension(logits), split.labels, weights))
+    return float(weighted_cross_entropy(per_dimension(logits), split.labels, weights))
 
 
-def _per_dimension(logits: Tensor) -> Tensor:
-    return logits if logits.ndim == 3 else logits.unsqueeze(1)  # (window, dimension, class)
+def per_dimension(logits: Tensor) -> Tensor:
+    """Logits as ``(window, dimension, class)``."""
+    return logits if logits.ndim == 3 else logits.unsqueeze(1)
 
 
-def _logit_shape(
+def logit_shape_of(
     model: nn.Module, tokens: ArrayLike, electrode_mask: ArrayLike | None
 ) -> tuple[int, int]:
+    """(dimension, class) of a model's logits."""
     first = np.asarray(tokens)[:1]
     mask = None if electrode_mask is None else np.asarray(electrode_mask)[:1]
     shape = predict_logits(model, first, mask).shape
     return (1, shape[1]) if len(shape) == 2 else (shape[1], shape[2])
 
 
-def _prepared(
+def prepared_split(
     model: nn.Module,
     tokens: ArrayLike,
     labels: ArrayLike,
     electrode_mask: ArrayLike | None,
     logit_shape: tuple[int, int],
     prefix: str,
-) -> _Split:
+) -> Split:
+    """Check windows, leave out those without a rating or an electrode, and move the rest."""
     values, mask = checked_windows(tokens, electrode_mask, prefix=prefix)
     classes = checked_labels(labels, len(values), *logit_shape, name=f"{prefix}labels")
     keep = (classes >= 0).any(axis=1)
@@ -251,7 +256,7 @@ def _prepared(
             f"least one: give rated {prefix.replace('_', ' ')}windows."
         )
     device = model_device(model)
-    return _Split(
+    return Split(
         to_tensor(values[keep], device),
         to_tensor(classes[keep], device),
         None if mask is None else to_tensor(mask[keep], device),
@@ -262,12 +267,16 @@ def _copy_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
+def learning_rate_of(config: TrainingConfig, epoch: int) -> float:
+    """Cosine annealing (Loshchilov & Hutter 2017, arXiv 1608.03983), one step per epoch."""
+    share = 0.5 * (1.0 + math.cos(math.pi * epoch / config.n_epochs))
+    return FINAL_LEARNING_RATE + share * (config.learning_rate - FINAL_LEARNING_RATE)
+
+
 def _set_learning_rate(
     optimiser: torch.optim.Optimizer, config: TrainingConfig, epoch: int
 ) -> float:
-    """Cosine annealing (Loshchilov & Hutter 2017, arXiv 1608.03983), one step per epoch."""
-    share = 0.5 * (1.0 + math.cos(math.pi * epoch / config.n_epochs))
-    rate = FINAL_LEARNING_RATE + share * (config.learning_rate - FINAL_LEARNING_RATE)
+    rate = learning_rate_of(config, epoch)
     for group in optimiser.param_groups:
         group["lr"] = rate
     return rate
@@ -289,7 +298,8 @@ def _require(holds: bool, name: str, value: Any, expected: str) -> None:
         raise CallError(f"{name}={value!r} is out of range: give {expected}.")
 
 
-def _require_finite(epoch: int, train_loss: float, validation_loss: float, rate: float) -> None:
+def require_finite(epoch: int, train_loss: float, validation_loss: float, rate: float) -> None:
+    """Stop a training that diverged."""
     if not math.isfinite(train_loss + validation_loss):
         raise CallError(
             f"training diverged in epoch {epoch} (training loss {train_loss:g}, validation loss "

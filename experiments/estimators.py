@@ -1,0 +1,186 @@
+"""The table of estimators: one contract for the majority, linear models and networks.
+
+Every estimator has scikit-learn's ``fit``, ``predict`` and, if it names classes,
+``predict_proba`` and ``classes_``; ``fit`` also takes ``groups`` or ``validation`` rows, a
+``channel_mask`` and all ``classes`` of the study. Scaling, imputation, class weights and stopping
+are learned inside ``fit`` from its own rows, so nothing can be fitted across folds. Nothing is
+imported before an estimator is asked for.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from physioemo.errors import CallError
+
+__all__ = ["ESTIMATORS", "EstimatorRow", "build_estimator", "find_estimator"]
+
+_LINEAR = "physioemo.experiments.estimators_linear"
+_TOKENS = "physioemo.experiments.estimators_torch"
+_RAW = "physioemo.experiments.estimators_raw"
+
+
+@dataclass(frozen=True)
+class EstimatorRow:
+    """One row of the table.
+
+    Parameters
+    ----------
+    module, class_name : str
+        Where the estimator lives.
+    reads : str
+        Family of features: ``flat`` (window, feature) or any more axes, ``tokens`` (window,
+        channel, band), ``connectivity`` (tokens extended by
+        :func:`~physioemo.experiments.estimator_inputs.connectivity_tokens`), ``raw`` (window,
+        channel, time).
+    description : str
+        What it is.
+    uses_torch : bool
+        Whether it is a network.
+    continuous : bool
+        Whether it predicts a number instead of a class.
+    needs_weights : bool
+        Whether a local file of weights must be given.
+    arguments : mapping
+        What the class is told.
+    small : mapping
+        Arguments of the preset ``small``, for tests and trials on a CPU.
+    """
+
+    module: str
+    class_name: str
+    reads: str
+    description: str
+    uses_torch: bool = False
+    continuous: bool = False
+    needs_weights: bool = False
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    small: Mapping[str, Any] = field(default_factory=dict)
+
+    def load_class(self) -> Any:
+        """Import the module and return the class."""
+        return getattr(import_module(self.module), self.class_name)
+
+
+_SMALL_TOKENS = {
+    "preset": "tiny",
+    "n_epochs": 30,
+    "batch_size": 64,
+    "learning_rate": 3e-3,
+    "patience": 8,
+}
+_SMALL_RAW = {"n_epochs": 30, "batch_size": 32, "patience": 10}
+
+
+def _tokens(model: str, preset: str, reads: str, description: str, **more: Any) -> EstimatorRow:
+    arguments = {"model": model, "preset": preset, **more}
+    return EstimatorRow(
+        _TOKENS, "TokenClassifier", reads, description, True, arguments=arguments,
+        small=_SMALL_TOKENS,
+    )  # fmt: skip
+
+
+def _raw(model: str, description: str, *, needs_weights: bool = False) -> EstimatorRow:
+    return EstimatorRow(
+        _RAW, "RawClassifier", "raw", description, True, needs_weights=needs_weights,
+        arguments={"model": model}, small=_SMALL_RAW,
+    )  # fmt: skip
+
+
+ESTIMATORS: dict[str, EstimatorRow] = {
+    "majority": EstimatorRow(
+        _LINEAR, "Majority", "flat", "The most frequent class of the training windows."
+    ),
+    "logistic": EstimatorRow(
+        _LINEAR, "Logistic", "flat", "Logistic regression; its penalty chosen on validation rows."
+    ),
+    "ridge": EstimatorRow(
+        _LINEAR, "RidgeRatings", "flat", "Ridge regression of a continuous rating.",
+        continuous=True,
+    ),
+    "svm": EstimatorRow(
+        _LINEAR, "SupportVectors", "flat",
+        "Support vector machine with a Gaussian kernel, calibrated on validation rows.",
+    ),
+    "mlp": _tokens("mlp", "default", "flat", "A perceptron on all features at once.", flat=True),
+    "deepsets": _tokens(
+        "deepsets", "default", "tokens", "Each electrode alone, then their mean: no interaction."
+    ),
+    "intercortical": _tokens(
+        "intercortical", "published", "tokens", "Attention between electrodes (arXiv 2511.13954)."
+    ),
+    "intercortical-connectivity": _tokens(
+        "intercortical", "published", "connectivity",
+        "Attention between electrodes whose tokens also say how each goes with every other.",
+    ),
+    "eegnet": _raw("EEGNet", "Compact convolutions on raw windows (arXiv 1611.08024)."),
+    "shallow": _raw(
+        "ShallowFBCSPNet", "Learned filter bank and spatial patterns (arXiv 1703.05051)."
+    ),
+    "conformer": _raw(
+        "EEGConformer", "Convolutions, then attention over time (Song et al. 2023)."
+    ),
+    "labram": _raw(
+        "Labram", "LaBraM with local weights (arXiv 2405.18765).", needs_weights=True
+    ),
+    "biot": _raw("BIOT", "BIOT with local weights (arXiv 2305.10351).", needs_weights=True),
+}  # fmt: skip
+
+
+def find_estimator(name: str) -> EstimatorRow:
+    """Row of an estimator by its name.
+
+    Raises
+    ------
+    CallError
+        If there is no such estimator; the message names the nearest one.
+    """
+    if name not in ESTIMATORS:
+        raise CallError(f"there is no estimator {name!r}: {_nearest(name, ESTIMATORS)}")
+    return ESTIMATORS[name]
+
+
+def build_estimator(name: str, preset: str = "default", *, seed: int = 0, **options: Any) -> Any:
+    """Build an estimator that has not been fitted.
+
+    Parameters
+    ----------
+    name : str
+        Name in ``ESTIMATORS``.
+    preset : {"default", "small"}
+        Published sizes and schedules, or small ones for tests on a CPU.
+    seed : int
+        Seed of everything random in it: same data, same seed, same numbers.
+    **options
+        Arguments of the estimator; they win over the preset.
+
+    Raises
+    ------
+    CallError
+        If the estimator, the preset or an option does not exist.
+    """
+    row = find_estimator(name)
+    if preset not in ("default", "small"):
+        raise CallError(f"there is no preset {preset!r}: {_nearest(preset, ('default', 'small'))}")
+    arguments = {**row.arguments, **(row.small if preset == "small" else {}), **options}
+    estimator_class = row.load_class()
+    known = estimator_class._get_param_names()
+    for option in arguments:
+        if option not in known:
+            raise CallError(f"estimator {name!r} takes no option {option!r}: "
+                            f"{_nearest(option, known)}")  # fmt: skip
+    if row.needs_weights and arguments.get("weights") is None:
+        raise CallError(
+            f"estimator {name!r} cannot be built without weights: give weights= the path of a "
+            "local safetensors file; nothing is ever downloaded"
+        )
+    return estimator_class(seed=seed, **arguments)
+
+
+def _nearest(name: str, valid: Iterable[str]) -> str:
+    names = sorted(valid)
+    nearest = get_close_matches(str(name), names, n=1, cutoff=0.4)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    return f"{hint}expected one of {', '.join(names)}"

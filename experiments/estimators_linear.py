@@ -1,0 +1,217 @@
+"""Estimators without a network: majority, logistic and ridge regression, support vectors.
+
+Features are laid flat, scaled by the training windows, missing ones set to the training mean, and
+whether a feature was missing is a feature of its own.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.svm import SVC
+
+from physioemo.errors import CallError, DataError
+from physioemo.experiments.estimator_base import StudyClassifier, StudyEstimator
+from physioemo.experiments.estimator_inputs import Scaler, features_of, training_rows
+
+__all__ = ["Logistic", "Majority", "RidgeRatings", "SupportVectors"]
+
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+_MOST_ITERATIONS = 2000
+
+
+@dataclass(frozen=True)
+class _FlatInput:
+    """From features of any shape to a complete, scaled table."""
+
+    scaler: Scaler
+    missing: np.ndarray  # features that were missing at least once in training
+
+    @classmethod
+    def fit(cls, values: np.ndarray) -> "_FlatInput":
+        flat = values.reshape(len(values), -1)
+        return cls(Scaler.fit(flat), np.flatnonzero(np.isnan(flat).any(axis=0)))
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        flat = self.scaler.apply(values.reshape(len(values), -1))
+        gaps = np.isnan(flat)
+        return np.hstack([np.where(gaps, 0.0, flat), gaps[:, self.missing].astype(float)])
+
+
+class Majority(StudyClassifier):
+    """The shares of the classes among the training windows, whatever the features say.
+
+    Parameters
+    ----------
+    seed : int
+        Which groups are held out where groups are given.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def _fit(
+        self, values: np.ndarray, codes: np.ndarray, train: np.ndarray, chosen: np.ndarray
+    ) -> None:
+        pass
+
+    def _probabilities(self, values: np.ndarray) -> np.ndarray:
+        return np.tile(self.prior_, (len(values), 1))
+
+
+class Logistic(StudyClassifier):
+    """Logistic regression, classes weighted equally.
+
+    Parameters
+    ----------
+    penalties : tuple of float
+        Inverse strengths ``C`` to choose from by the loss on validation rows.
+    seed : int
+        Which groups are held out.
+    """
+
+    def __init__(self, penalties: tuple[float, ...] = PENALTIES, seed: int = 0) -> None:
+        self.penalties = penalties
+        self.seed = seed
+
+    def _fit(
+        self, values: np.ndarray, codes: np.ndarray, train: np.ndarray, chosen: np.ndarray
+    ) -> None:
+        self.input_ = _FlatInput.fit(values[train])
+        rows, held = self.input_.apply(values[train]), self.input_.apply(values[chosen])
+        best = np.inf
+        for penalty in self.penalties:
+            model = LogisticRegression(
+                C=penalty, class_weight="balanced", max_iter=_MOST_ITERATIONS
+            ).fit(rows, codes[train])
+            loss = _balanced_loss(model.predict_proba(held), codes[chosen]) if len(held) else 0.0
+            if loss < best:
+                best, self.model_, self.penalty_ = loss, model, penalty
+
+    def _probabilities(self, values: np.ndarray) -> np.ndarray:
+        return self.model_.predict_proba(self.input_.apply(values))
+
+
+class SupportVectors(StudyClassifier):
+    """Support vector machine with a Gaussian kernel, classes weighted equally.
+
+    Probabilities are the softmax of decision values at a temperature learned on validation rows.
+
+    Parameters
+    ----------
+    C : float
+        Inverse strength of the penalty.
+    seed : int
+        Which groups are held out.
+    """
+
+    def __init__(self, C: float = 1.0, seed: int = 0) -> None:
+        self.C = C
+        self.seed = seed
+
+    def _fit(
+        self, values: np.ndarray, codes: np.ndarray, train: np.ndarray, chosen: np.ndarray
+    ) -> None:
+        from physioemo.models.calibration import fit_temperature
+
+        self.input_ = _FlatInput.fit(values[train])
+        # The seed keeps it off NumPy's global state; without probabilities nothing is random.
+        self.model_ = SVC(C=self.C, class_weight="balanced", random_state=self.seed)
+        self.model_.fit(self.input_.apply(values[train]), codes[train])
+        self.temperature_ = np.ones(1)
+        if len(chosen):
+            self.temperature_ = fit_temperature(self._logits(values[chosen]), codes[chosen])
+
+    def _logits(self, values: np.ndarray) -> np.ndarray:
+        decision = self.model_.decision_function(self.input_.apply(values))
+        return decision if decision.ndim == 2 else np.stack([-decision, decision], axis=1) / 2
+
+    def _probabilities(self, values: np.ndarray) -> np.ndarray:
+        from physioemo.models.calibration import calibrated_probability
+
+        return calibrated_probability(self._logits(values), self.temperature_)
+
+
+class RidgeRatings(RegressorMixin, StudyEstimator):
+    """Ridge regression of a continuous rating.
+
+    Parameters
+    ----------
+    penalties : tuple of float
+        Strengths per window to choose from by the squared error on validation rows.
+    seed : int
+        Which groups are held out.
+    """
+
+    def __init__(self, penalties: tuple[float, ...] = PENALTIES, seed: int = 0) -> None:
+        self.penalties = penalties
+        self.seed = seed
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        groups: Any = None,
+        validation: Any = None,
+        channel_mask: Any = None,
+    ) -> Self:
+        """Learn ratings from some windows; arguments as for the classifiers.
+
+        Raises
+        ------
+        DataError
+            If a rating is missing, or all are equal.
+        """
+        values = features_of(X, channel_mask, n_axes=self.n_axes)
+        ratings = np.asarray(y, dtype=float)
+        if ratings.shape != (len(values),):
+            raise CallError(
+                f"found ratings of shape {ratings.shape}, expected ({len(values)},); give one "
+                "number for each window"
+            )
+        if not np.isfinite(ratings).all():
+            raise DataError(
+                f"found {int((~np.isfinite(ratings)).sum())} windows without a rating, expected "
+                "one for each; leave unrated windows out"
+            )
+        train, chosen = training_rows(len(values), groups, validation, seed=self.seed)
+        if np.ptp(ratings[train]) == 0:
+            raise DataError(
+                f"found one rating only ({ratings[train][0]:g}) in the {len(train)} windows to "
+                "train on, expected several; choose another split or target"
+            )
+        self.feature_shape_ = values.shape[1:]
+        self.input_ = _FlatInput.fit(values[train])
+        rows, held = self.input_.apply(values[train]), self.input_.apply(values[chosen])
+        best = np.inf
+        for penalty in self.penalties:
+            model = Ridge(alpha=penalty * len(train)).fit(rows, ratings[train])
+            error = float(np.mean((model.predict(held) - ratings[chosen]) ** 2))
+            if error < best:
+                best, self.model_, self.penalty_ = error, model, penalty
+        return self
+
+    def predict(self, X: Any, *, channel_mask: Any = None) -> np.ndarray:
+        """Rating of each window.
+
+        Parameters
+        ----------
+        X : array_like, shape (window, ...)
+            Features as in ``fit``; NaN is missing.
+        channel_mask : array_like of bool, shape (window, channel), optional
+            True where a channel is usable.
+
+        Returns
+        -------
+        ndarray, shape (window,)
+        """
+        values = self._features(X, channel_mask)
+        return self.model_.predict(self.input_.apply(values))
+
+
+def _balanced_loss(probability: np.ndarray, codes: np.ndarray) -> float:
+    losses = -np.log(probability[np.arange(len(codes)), codes].clip(1e-12))
+    return float(np.mean([losses[codes == code].mean() for code in np.unique(codes)]))

@@ -1,0 +1,177 @@
+"""Train many small models in one program, each as ``train_model`` would have trained it alone.
+
+A subject-dependent study is hundreds of models of one architecture, each with its own windows,
+seed, class weights and early stopping. Alone each is bound by the cost of starting operations;
+together their weights are one array and an operation serves all. Models take slots: when one
+stops early, the next data set takes its place. Numbers are float32 throughout.
+
+The results are those of :func:`physioemo.models.training.train_model` one by one, to rounding:
+the same shuffles, token noise and dropout from each model's own seed. On a GPU noise and dropout
+are drawn for all models at once, so there a model with either agrees only within seed noise.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from physioemo.errors import PhysioEmoError
+from physioemo.models.stacked_step import Engine
+from physioemo.models.stacked_weights import Architecture
+from physioemo.models.training import Split, TrainingConfig, logit_shape_of, prepared_split
+from physioemo.models.training_plan import TrainingPlan, training_plan
+from physioemo.models.training_slots import CheckedData, Slots, TrainedModel
+
+__all__ = ["TrainedModel", "TrainingData", "train_models"]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What one model is trained on; the arguments of ``train_model``.
+
+    Parameters
+    ----------
+    tokens, validation_tokens : array_like, shape (window, electrode, band)
+        Scaled tokens; those outside the mask may be NaN.
+    labels, validation_labels : array_like of int, shape (window,) or (window, dimension)
+        Classes from 0; −1 is a missing rating.
+    electrode_mask, validation_electrode_mask : array_like of bool, optional
+        True where an electrode is usable.
+    seed : int, optional
+        Seed of shuffles, noise and dropout; that of the configuration by default.
+    """
+
+    tokens: ArrayLike
+    labels: ArrayLike
+    validation_tokens: ArrayLike
+    validation_labels: ArrayLike
+    electrode_mask: ArrayLike | None = None
+    validation_electrode_mask: ArrayLike | None = None
+    seed: int | None = None
+
+
+def train_models(
+    build: Callable[[int], nn.Module],
+    datasets: Sequence[TrainingData],
+    config: TrainingConfig,
+    *,
+    device: str | torch.device = "cpu",
+    plan: TrainingPlan | None = None,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+) -> list[TrainedModel]:
+    """Train one model for each data set, several at a time.
+
+    Parameters
+    ----------
+    build : callable
+        From the index of a data set to its untrained model; all of one architecture.
+    datasets : sequence of TrainingData
+        One per model; their sizes may differ.
+    config : TrainingConfig
+        How to train each of them.
+    device : str or torch.device
+        Where to compute.
+    plan : TrainingPlan, optional
+        How many at a time and whether compiled; :func:`training_plan` chooses by default.
+    on_epoch : callable, optional
+        Called with the index of a data set and each new row of its history.
+
+    Returns
+    -------
+    list of TrainedModel
+        In the order of the data sets.
+
+    Raises
+    ------
+    CallError
+        If the models differ in architecture, keep statistics between batches, or a loss becomes
+        NaN or infinite.
+    SignalError
+        If windows cannot be trained on. The message begins with the data set's number.
+    """
+    if not datasets:
+        return []
+    place = torch.device(device)
+    model = build(0).cpu()  # data wait on the CPU for their slot
+    architecture = Architecture(copy.deepcopy(model).to(place))
+    splits = [_checked(i, model, data) for i, data in enumerate(datasets)]
+    if plan is None:
+        plan = _own_plan(architecture, splits, config, place)
+    n_slots = min(plan.n_together, len(splits))
+    slots = Slots.empty(n_slots, splits, architecture, config, place)
+    engine = Engine(
+        architecture,
+        config,
+        compiled=plan.compiled,
+        cuda_graph=plan.cuda_graph,
+        bfloat16=plan.bfloat16,
+    )
+    plain = Engine(architecture, config, bfloat16=plan.bfloat16) if engine.fast else engine
+    # Neighbours of one size waste no padding.
+    waiting = iter(sorted(range(len(splits)), key=lambda i: -len(splits[i].training.tokens)))
+    done: dict[int, TrainedModel] = {}
+    slots.fill(build, splits, waiting)
+    while any(run is not None for run in slots.runs):
+        slots.epoch(engine, on_epoch)
+        for index, trained in slots.finished():
+            done[index] = trained
+        slots.fill(build, splits, waiting)
+        n_busy = sum(run is not None for run in slots.runs)
+        if 0 < n_busy <= len(slots.runs) // 2:
+            slots, engine = slots.compact(), plain  # a new shape would be compiled anew
+    return [done[i] for i in range(len(datasets))]
+
+
+def _checked(index: int, model: nn.Module, data: TrainingData) -> CheckedData:
+    try:
+        shape = logit_shape_of(model, data.tokens, data.electrode_mask)
+        training = prepared_split(model, data.tokens, data.labels, data.electrode_mask, shape, "")
+        validation = prepared_split(
+            model,
+            data.validation_tokens,
+            data.validation_labels,
+            data.validation_electrode_mask,
+            shape,
+            "validation_",
+        )
+    except PhysioEmoError as error:
+        raise type(error)(f"data set {index}: {error}") from error
+    return CheckedData(training, validation, shape, data.seed)
+
+
+def _own_plan(
+    architecture: Architecture,
+    splits: list[CheckedData],
+    config: TrainingConfig,
+    device: torch.device,
+) -> TrainingPlan:
+    largest = max(len(s.training.tokens) for s in splits)
+    width = min(config.batch_size, largest)
+    return training_plan(
+        width,
+        device,
+        len(splits),
+        n_steps=config.n_epochs * math.ceil(largest / width),
+        bytes_per_model=_bytes_per_model(architecture, splits[0].training, width),
+    )
+
+
+def _bytes_per_model(architecture: Architecture, split: Split, width: int) -> int:
+    """Measure what one model's step keeps: weights, moments, gradients and activations."""
+    kept = 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    example = architecture.training
+    place = next(example.parameters()).device
+    rows = split.tokens[:1].expand(4, -1, -1).to(place)
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        example(rows)
+    return 2 * (kept // 4 * width) + 32 * architecture.n_parameters
