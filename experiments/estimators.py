@@ -96,6 +96,10 @@ ESTIMATORS: dict[str, EstimatorRow] = {
     "logistic": EstimatorRow(
         _LINEAR, "Logistic", "flat", "Logistic regression; its penalty chosen on validation rows."
     ),
+    "mean": EstimatorRow(
+        _LINEAR, "MeanRating", "flat", "The mean rating of the training windows.",
+        continuous=True,
+    ),
     "ridge": EstimatorRow(
         _LINEAR, "RidgeRatings", "flat", "Ridge regression of a continuous rating.",
         continuous=True,

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
 
@@ -16,7 +17,7 @@ from physioemo.errors import CallError, DataError
 from physioemo.experiments.estimator_base import StudyClassifier, StudyEstimator
 from physioemo.experiments.estimator_inputs import Scaler, features_of, training_rows
 
-__all__ = ["Logistic", "Majority", "RidgeRatings", "SupportVectors"]
+__all__ = ["Logistic", "Majority", "MeanRating", "RidgeRatings", "SupportVectors"]
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _MOST_ITERATIONS = 2000
@@ -186,13 +187,18 @@ class RidgeRatings(RegressorMixin, StudyEstimator):
         self.feature_shape_ = values.shape[1:]
         self.input_ = _FlatInput.fit(values[train])
         rows, held = self.input_.apply(values[train]), self.input_.apply(values[chosen])
+        self._learn(rows, ratings[train], held, ratings[chosen])
+        return self
+
+    def _learn(
+        self, rows: np.ndarray, ratings: np.ndarray, held: np.ndarray, held_ratings: np.ndarray
+    ) -> None:
         best = np.inf
         for penalty in self.penalties:
-            model = Ridge(alpha=penalty * len(train)).fit(rows, ratings[train])
-            error = float(np.mean((model.predict(held) - ratings[chosen]) ** 2))
+            model = Ridge(alpha=penalty * len(rows)).fit(rows, ratings)
+            error = float(np.mean((model.predict(held) - held_ratings) ** 2))
             if error < best:
                 best, self.model_, self.penalty_ = error, model, penalty
-        return self
 
     def predict(self, X: Any, *, channel_mask: Any = None) -> np.ndarray:
         """Rating of each window.
@@ -215,3 +221,21 @@ class RidgeRatings(RegressorMixin, StudyEstimator):
 def _balanced_loss(probability: np.ndarray, codes: np.ndarray) -> float:
     losses = -np.log(probability[np.arange(len(codes)), codes].clip(1e-12))
     return float(np.mean([losses[codes == code].mean() for code in np.unique(codes)]))
+
+
+class MeanRating(RidgeRatings):
+    """The mean rating of the training windows, whatever the features.
+
+    Parameters
+    ----------
+    seed : int
+        Which groups are held out, as for the models beside it.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def _learn(
+        self, rows: np.ndarray, ratings: np.ndarray, held: np.ndarray, held_ratings: np.ndarray
+    ) -> None:
+        self.model_ = DummyRegressor().fit(rows, ratings)

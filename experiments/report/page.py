@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from physioemo.errors import CallError, CheckpointError, RecordingExistsError
 from physioemo.experiments.decoder import UNTRAINED
@@ -20,7 +21,7 @@ from physioemo.experiments.report.tokens import token_blocks
 from physioemo.experiments.report.verdict import describe_session, verdict
 from physioemo.recording import Recording
 
-__all__ = ["write_report"]
+__all__ = ["render_page", "write_page", "write_report"]
 
 _CHAPTERS = (
     ("Streams", "streams", stream_blocks),
@@ -76,11 +77,11 @@ def write_report(
         )
     with report_style():
         page = _render(open_sessions(recordings), decoder_folder)
-    _replace(out, page)
+    write_page(out, page)
     return out
 
 
-def _replace(out: Path, page: str) -> None:
+def write_page(out: Path, page: str) -> None:
     """Write beside the target and rename: an old report stays whole until the new one is."""
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f"{out.name}.part")
@@ -89,9 +90,28 @@ def _replace(out: Path, page: str) -> None:
 
 
 def _render(sessions: Sequence[Session], decoder_folder: Path | None) -> str:
+    evaluation, missing = _evaluation(decoder_folder)
+    banners = []
+    if _is_simulated(sessions, evaluation):
+        banners.append("SIMULATED PARTICIPANT - no person was recorded")
+    if any(map(_has_untrained_predictions, sessions)):
+        banners.append("UNTRAINED DECODER - its predictions mean nothing")
+    return render_page(
+        title=" and ".join(s.name for s in sessions),
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        banners=banners,
+        described_title="What was recorded:",
+        described=[describe_session(s) for s in sessions],
+        notes=[f"{s.name}: {note}" for s in sessions for note in s.recording.notes],
+        verdict=verdict(sessions, evaluation, missing),
+        sections=list(_sections(sessions, evaluation, missing)),
+    )
+
+
+def render_page(**parts: Any) -> str:
+    """Return the page of a title, banners, notes, a verdict and sections."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    evaluation, missing = _evaluation(decoder_folder)
     # Names come from the network: whatever is in them is shown as text.
     environment = Environment(
         loader=PackageLoader("physioemo.experiments.report", "."),
@@ -100,16 +120,7 @@ def _render(sessions: Sequence[Session], decoder_folder: Path | None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(
-        title=" and ".join(s.name for s in sessions),
-        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        simulated=_is_simulated(sessions, evaluation),
-        untrained=any(map(_has_untrained_predictions, sessions)),
-        described=[describe_session(s) for s in sessions],
-        notes=[f"{s.name}: {note}" for s in sessions for note in s.recording.notes],
-        verdict=verdict(sessions, evaluation, missing),
-        sections=list(_sections(sessions, evaluation, missing)),
-    )
+    return environment.get_template("page.html").render(**parts)
 
 
 def _evaluation(decoder_folder: Path | None) -> tuple[Evaluation | None, str]:

@@ -1,0 +1,193 @@
+"""The command ``study``: a declared study from its TOML file to a folder of results."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from physioemo.progress import progress
+
+__all__ = ["compare", "print_results", "study"]
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="The data set, if it begins with one."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and how long it takes.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
+@click.option("--scheduler", help="A running dask scheduler, such as tcp://host:8786.")
+@click.option("--allow-leakage", is_flag=True, help="Allow a protocol that leaks; it is stamped.")
+@click.option("--overwrite", is_flag=True, help="Replace the results of another study.")
+def study(
+    file: Path,
+    data: Path | None,
+    out: Path | None,
+    dry_run: bool,
+    jobs: int,
+    scheduler: str | None,
+    allow_leakage: bool,
+    overwrite: bool,
+) -> None:
+    """Run the study that FILE declares, or one that comes with PhysioEmo, by its name.
+
+    A study that was interrupted goes on where it stopped when the same command is given again.
+    """
+    from dataclasses import replace
+
+    from physioemo.errors import CallError
+    from physioemo.experiments.study_config import read_study
+    from physioemo.experiments.study_prepare import prepare_store
+    from physioemo.experiments.study_report import write_study_report
+    from physioemo.experiments.study_run import run_study
+
+    declared = read_study(file, data=data, out=out)
+    if declared.leaky:
+        if not allow_leakage:
+            raise CallError(
+                f"found the protocol {declared.protocol!r}, which leaks, expected one that does "
+                "not; to show what leakage does, pass --allow-leakage: every result is stamped"
+            )
+        options = {**declared.protocol_options, "allow_leakage": True}
+        declared = replace(declared, protocol_options=options)
+    if out is None and not dry_run:
+        raise CallError("found no --out, expected the folder of the results")
+    if declared.preparation:
+        with progress(f"features of {declared.preparation.dataset}", 1.0) as update:
+            prepare_store(
+                declared,
+                jobs=jobs,
+                scheduler=scheduler,
+                on_progress=lambda done, total: update(done / max(total, 1.0)),
+            )
+    if dry_run or out is None:
+        _print_plan(declared, jobs)
+        return
+    with progress(f"study {declared.name}", 1.0) as update:
+        results = run_study(
+            declared,
+            out,
+            jobs=jobs,
+            scheduler=scheduler,
+            overwrite=overwrite,
+            on_progress=lambda done, total: update(done / total),
+        )
+    print_results(results)
+    page = write_study_report(results, out)
+    click.echo(f"The report is {page}.\nNext: physioemo audit {out}")
+
+
+def _print_plan(declared: Any, jobs: int) -> None:
+    from physioemo.experiments.study_inputs import protocol_line
+    from physioemo.experiments.study_run import plan_study
+
+    plan = plan_study(declared)
+    click.echo(f"{declared.name}: {protocol_line(declared)}")
+    click.echo(
+        f"{plan.n_windows} windows of {plan.n_trials} trials of {plan.n_subjects} subjects, "
+        f"{plan.n_folds} folds, {len(declared.target.columns)} dimensions."
+    )
+    for label, n in plan.n_fits.items():
+        click.echo(f"  {label:<28} {n:>7} fits, {plan.seconds[label]:.2f} s for one fold now")
+    minutes = plan.total_seconds / 60 / jobs
+    click.echo(
+        f"About {minutes:.1f} minutes in {jobs} process{'es' if jobs > 1 else ''}, an upper "
+        "estimate: networks of many folds are trained together, and this one run was their first."
+    )
+
+
+def print_results(results: dict[str, Any]) -> None:
+    """Print each model beside its baselines."""
+    stamp = "  LEAKY" if results["leaky"] else ""
+    stamp += "  SIMULATED or SYNTHETIC" if results["simulated"] else ""
+    click.echo(f"{results['study']['name']}: {results['protocol']}{stamp}")
+    click.echo(
+        f"{results['n_trials']} trials of {results['n_subjects']} subjects; "
+        f"{results['headline'].replace('_', ' ')} of trials, mean over subjects "
+        "[95 % interval], of windows, and with permuted labels:"
+    )
+    for dimension, content in results["dimensions"].items():
+        click.echo(f"{dimension}")
+        for label, scores in content["models"].items():
+            click.echo(f"  {label:<28} {_line(scores, results['headline'])}")
+
+
+def _line(scores: dict[str, Any], name: str) -> str:
+    trial, window = scores["trial"].get(name), scores["window"].get(name)
+    if trial is None:
+        return "not defined"
+    text = f"{trial['mean']:.3f} ± {trial['sd']:.3f}"
+    text += f" [{trial['low']:.3f}, {trial['high']:.3f}]   windows {window['mean']:.3f}"
+    test = scores["permutation_tests"].get("trial")
+    if test is None:
+        return text
+    permuted = [p["trial"] for p in scores["permuted"]]
+    return f"{text}   permuted {sum(permuted) / len(permuted):.3f}, p {test['p']:.3g}"
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+def compare(folders: tuple[Path, ...]) -> None:
+    """Put the results of several studies side by side, leaky ones stamped."""
+    import json
+
+    from physioemo.errors import RecordingNotFoundError
+    from physioemo.experiments.study_run import RESULTS
+
+    found = []
+    for folder in folders:
+        path = folder / RESULTS
+        if not path.is_file():
+            raise RecordingNotFoundError(
+                f"found no {RESULTS} in {folder}, expected the folder of a finished study; run "
+                "'physioemo study' to its end"
+            )
+        found.append(_with_nan(json.loads(path.read_text(encoding="utf-8"))))
+    _print_side_by_side(found)
+
+
+def _print_side_by_side(studies: list[dict[str, Any]]) -> None:
+    """Print one row per dimension and model, and one column per study."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(pad_edge=False)
+    table.add_column("score of trials / windows")
+    for results in studies:
+        stamps = [results["headline"].replace("_", " "), f"{results['n_subjects']} subjects"]
+        stamps += ["LEAKY"] if results["leaky"] else []
+        stamps += ["SIMULATED or SYNTHETIC"] if results["simulated"] else []
+        table.add_column("\n".join([results["study"]["name"], *stamps]), overflow="fold")
+    rows = {
+        (dimension, label): None
+        for results in studies
+        for dimension, content in results["dimensions"].items()
+        for label in content["models"]
+    }
+    for dimension, label in rows:
+        table.add_row(
+            f"{dimension}: {label}", *(_cell(results, dimension, label) for results in studies)
+        )
+    Console(highlight=False).print(table)
+
+
+def _cell(results: dict[str, Any], dimension: str, label: str) -> str:
+    scores = results["dimensions"].get(dimension, {}).get("models", {}).get(label)
+    name = results["headline"]
+    if scores is None or name not in scores["trial"]:
+        return "-"
+    trial, window = scores["trial"][name], scores["window"][name]
+    text = f"{trial['mean']:.3f} ± {trial['sd']:.3f} / {window['mean']:.3f}"
+    permuted = [p["trial"] for p in scores["permuted"]]
+    return text + (f" (permuted {sum(permuted) / len(permuted):.3f})" if permuted else "")
+
+
+def _with_nan(value: Any) -> Any:
+    """Return results as they were before JSON, which knows no NaN."""
+    if isinstance(value, dict):
+        return {k: _with_nan(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_with_nan(v) for v in value]
+    return float("nan") if value is None else value

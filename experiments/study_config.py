@@ -1,0 +1,335 @@
+"""A declared study: what a TOML file may say, checked before anything is computed."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from physioemo.errors import CallError, RecordingNotFoundError
+from physioemo.experiments.estimators import find_estimator
+from physioemo.experiments.protocols import DEFAULT_PROTOCOL, find_protocol
+from physioemo.experiments.targets import Target
+from physioemo.fingerprint import config_fingerprint
+
+__all__ = ["RESAMPLERS", "ModelChoice", "Preparation", "Study", "read_study"]
+
+RESAMPLERS = ("none", "smote")
+PREPARATIONS = ("features", "paper-exact")
+
+_SECTIONS = {
+    "": ("name", "description", "seed", "data", "target", "protocol", "models", "evaluation"),
+    "data": ("stores", "families", "dataset", "preparation", "recipe"),
+    "evaluation": ("n_permutations", "reference", "resample"),
+}
+_MODEL = ("name", "label", "preset", "n_permutations", "options")
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """One model of a study.
+
+    Parameters
+    ----------
+    name : str
+        Row of :data:`physioemo.experiments.estimators.ESTIMATORS`.
+    label : str
+        What it is called in the results; its name by default.
+    preset : {"default", "small"}
+        Sizes and schedules.
+    n_permutations : int or None
+        How often it is repeated with permuted labels; None as the study says.
+    options : mapping
+        Arguments of the estimator.
+    """
+
+    name: str
+    label: str = ""
+    preset: str = "default"
+    n_permutations: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.label or self.name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary."""
+        return {**vars(self), "options": dict(self.options)}
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a study makes its feature store from a data set.
+
+    Parameters
+    ----------
+    dataset : str
+        Row of :data:`physioemo.datasets.catalogue.CATALOGUE`.
+    path : Path
+        Where the data set lies.
+    kind : {"features", "paper-exact"}
+        As ``physioemo preprocess`` does, or as the published inter-cortical transformer does.
+    recipe : mapping
+        Fields of :class:`physioemo.features.preprocess_recipe.PreprocessRecipe`.
+    """
+
+    dataset: str
+    path: Path
+    kind: str = "features"
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary, without the path."""
+        return {"dataset": self.dataset, "kind": self.kind, "recipe": dict(self.recipe)}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that decides a study's numbers besides the data.
+
+    Parameters
+    ----------
+    name : str
+        What the study is called.
+    stores : tuple of Path
+        Feature stores; several are one study over several data sets.
+    target : Target
+        What is predicted.
+    models : tuple of ModelChoice
+        The majority class (or the mean rating) is always among them, first.
+    families : tuple of str
+        Features that a flat model reads.
+    protocol : str
+        Row of :data:`physioemo.experiments.protocols.PROTOCOLS`.
+    protocol_options : mapping
+        Its options.
+    n_permutations : int
+        How often everything is repeated with labels permuted over the trials of a subject.
+    reference : str
+        Label of the model that the others are compared with.
+    seed : int
+        Decides folds, permutations and initial weights.
+    resample : {"none", "smote"}
+        What makes classes equally large, on the windows that train and on no others.
+    preparation : Preparation or None
+        How the store is made, where the study begins with a data set.
+    description : str
+        For the report.
+    """
+
+    name: str
+    stores: tuple[Path, ...]
+    target: Target
+    models: tuple[ModelChoice, ...]
+    families: tuple[str, ...] = ("de",)
+    protocol: str = DEFAULT_PROTOCOL
+    protocol_options: Mapping[str, Any] = field(default_factory=dict)
+    n_permutations: int = 10
+    reference: str = ""
+    seed: int = 0
+    resample: str = "none"
+    preparation: Preparation | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if self.resample not in RESAMPLERS:
+            raise _unknown("the resampling", self.resample, RESAMPLERS)
+        baseline = "mean" if self.target.kind == "continuous" else "majority"
+        if not any(m.name == baseline for m in self.models):
+            object.__setattr__(self, "models", (ModelChoice(baseline), *self.models))
+        labels = [m.label for m in self.models]
+        twice = sorted({x for x in labels if labels.count(x) > 1})
+        if twice:
+            raise CallError(
+                f"found two models called {twice[0]!r}, expected one name each; give one a label"
+            )
+        if self.reference and self.reference not in labels:
+            raise _unknown("the reference model", self.reference, labels)
+        find_protocol(self.protocol)
+        for model in self.models:
+            row = find_estimator(model.name)
+            if row.continuous != (self.target.kind == "continuous"):
+                kind = "a rating" if row.continuous else "a class"
+                raise CallError(
+                    f"found the model {model.name!r}, which predicts {kind}, for a "
+                    f"{self.target.kind} target; choose another model or target"
+                )
+
+    @property
+    def leaky(self) -> bool:
+        """Whether the protocol is one that leaks."""
+        return find_protocol(self.protocol).leaky
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary, without the paths: data have fingerprints."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "target": self.target.to_dict(),
+            "models": [m.to_dict() for m in self.models],
+            "families": list(self.families),
+            "protocol": self.protocol,
+            "protocol_options": dict(self.protocol_options),
+            "n_permutations": self.n_permutations,
+            "reference": self.reference,
+            "seed": self.seed,
+            "resample": self.resample,
+            "preparation": self.preparation.to_dict() if self.preparation else None,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything but the data."""
+        return config_fingerprint(self.to_dict())
+
+
+def read_study(
+    path: str | Path, *, data: str | Path | None = None, out: str | Path | None = None
+) -> Study:
+    """Read a study from a TOML file; paths in it are seen from its folder.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, or the name of a study that comes with PhysioEmo.
+    data : str or Path, optional
+        Where the data set lies that the study begins with.
+    out : str or Path, optional
+        Folder of the results, in which the feature store of such a study is made.
+
+    Raises
+    ------
+    RecordingNotFoundError
+        If there is no such file.
+    CallError
+        If something in it is unknown, missing or contradictory.
+    """
+    path = _file(Path(path))
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CallError(f"found {path} that is no TOML ({error}), expected a study") from error
+    try:
+        return _study(content, path, data, out)
+    except CallError as error:
+        raise CallError(f"{path}: {error}") from error
+
+
+def _file(path: Path) -> Path:
+    """Return the file of a study, one of ours if it is called by its name."""
+    if path.is_file():
+        return path
+    shipped = {p.stem: p for p in sorted((Path(__file__).parent / "studies").glob("*.toml"))}
+    if str(path) in shipped:
+        return shipped[str(path)]
+    raise RecordingNotFoundError(
+        f"found no file at {path}, expected a study: a TOML file, or one of {', '.join(shipped)}; "
+        "check the path"
+    )
+
+
+def _study(
+    content: dict[str, Any], path: Path, data_path: str | Path | None, out: str | Path | None
+) -> Study:
+    _check_keys(content, _SECTIONS[""], "the study")
+    data = _section(content, "data")
+    _check_keys(data, _SECTIONS["data"], "[data]")
+    evaluation = _section(content, "evaluation")
+    _check_keys(evaluation, _SECTIONS["evaluation"], "[evaluation]")
+    protocol = dict(_section(content, "protocol"))
+    preparation, stores = _data(data, path, data_path, out)
+    if "target" not in content:
+        raise CallError("found no [target], expected what is predicted, such as kind = 'binary'")
+    return Study(
+        name=_typed(content, "name", str, path.stem),
+        description=_typed(content, "description", str, ""),
+        seed=_typed(content, "seed", int, 0),
+        stores=stores,
+        preparation=preparation,
+        resample=_typed(evaluation, "resample", str, "none"),
+        families=tuple(_typed(data, "families", list, ["de"])),
+        target=Target.from_dict(_section(content, "target")),
+        protocol=_typed(protocol, "name", str, DEFAULT_PROTOCOL),
+        protocol_options={k: v for k, v in protocol.items() if k != "name"},
+        models=tuple(_model(m) for m in _typed(content, "models", list, [])),
+        n_permutations=_count(evaluation, 10),
+        reference=_typed(evaluation, "reference", str, ""),
+    )
+
+
+def _data(
+    data: Mapping[str, Any], path: Path, data_path: str | Path | None, out: str | Path | None
+) -> tuple[Preparation | None, tuple[Path, ...]]:
+    """Return how the store is made, if it is, and the stores."""
+    if "dataset" not in data:
+        stores = data.get("stores")
+        if not isinstance(stores, list) or not stores:
+            raise CallError(
+                "found neither stores nor a dataset in [data], expected a list of feature stores "
+                "or the name of a data set"
+            )
+        return None, tuple(path.parent / str(s) for s in stores)
+    from physioemo.datasets.catalogue import CATALOGUE
+
+    name = _typed(data, "dataset", str, "")
+    kind = _typed(data, "preparation", str, "features")
+    if name not in CATALOGUE:
+        raise _unknown("the dataset", name, CATALOGUE)
+    if kind not in PREPARATIONS:
+        raise _unknown("the preparation", kind, PREPARATIONS)
+    if "stores" in data or data_path is None or out is None:
+        what = "stores beside a dataset" if "stores" in data else "no --data or no --out"
+        raise CallError(
+            f"found {what}, expected the folder of {CATALOGUE[name].title} as --data, and --out, "
+            "where its features are made"
+        )
+    recipe = _typed(data, "recipe", dict, {})
+    made = Preparation(name, Path(data_path), kind, recipe)
+    return made, (Path(out) / "features.zarr",)
+
+
+def _model(entry: Any) -> ModelChoice:
+    if not isinstance(entry, dict) or "name" not in entry:
+        raise CallError(f"found the model {entry!r}, expected [[models]] with a name")
+    _check_keys(entry, _MODEL, "[[models]]")
+    own = None if "n_permutations" not in entry else _count(entry, 0)
+    return ModelChoice(
+        name=_typed(entry, "name", str, ""),
+        label=_typed(entry, "label", str, ""),
+        preset=_typed(entry, "preset", str, "default"),
+        n_permutations=own,
+        options=_typed(entry, "options", dict, {}),
+    )
+
+
+def _section(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return _typed(content, name, dict, {})
+
+
+def _count(content: Mapping[str, Any], default: int) -> int:
+    found = _typed(content, "n_permutations", int, default)
+    if found < 0:
+        raise CallError(f"found n_permutations = {found}, expected 0 or more")
+    return found
+
+
+def _typed(content: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
+    value = content.get(key, default)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        names = {str: "text", int: "a whole number", list: "a list", dict: "a section"}
+        raise CallError(f"found {key} = {value!r}, expected {names[kind]}")
+    return value
+
+
+def _check_keys(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in content:
+        if key not in known:
+            raise _unknown(f"the field of {where}", key, known)
+
+
+def _unknown(what: str, name: str, known: Any) -> CallError:
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0)[0]
+    return CallError(
+        f"found {what} {name!r}, expected one of {', '.join(known)}; did you mean {near!r}?"
+    )

@@ -1,0 +1,137 @@
+"""The figures of a study's report, as data URIs."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from physioemo.experiments.report.figures import COLOURS, encode_svg, new_canvas
+
+__all__ = ["calibration_figure", "confusion_figure", "learning_figure", "subject_figure"]
+
+_CYCLE = [COLOURS[c] for c in ("blue", "red", "green", "purple", "orange", "sky", "black")]
+_BINS = 10
+
+
+def subject_figure(content: dict[str, Any], name: str) -> str:
+    """Draw every subject's score, the mean, and what permuted labels reached."""
+    models = {k: v for k, v in content["models"].items() if name in v["trial"]}
+    canvas = new_canvas(max(2.0, 0.55 * len(models) + 1.0))
+    axes = canvas.subplots()
+    for row, scores in enumerate(models.values()):
+        values = np.array([s["trial"][name] for s in scores["subjects"].values()], float)
+        spread = (np.arange(len(values)) % 7 - 3) * 0.045
+        permuted = [p["trial"] for p in scores["permuted"]]
+        if permuted:
+            axes.broken_barh(
+                [(min(permuted), max(max(permuted) - min(permuted), 0.002))],
+                (row - 0.36, 0.72),
+                color="#D9D9D9",
+                zorder=1,
+            )
+        colour = _CYCLE[row % len(_CYCLE)]
+        axes.plot(values, row + spread, "o", ms=4, color=colour, alpha=0.75, zorder=3)
+        mean = scores["trial"][name]["mean"]
+        axes.plot([mean, mean], [row - 0.36, row + 0.36], color=colour, lw=2.5, zorder=4)
+        limits = [c["threshold"] for c in scores.get("chance", {}).values() if c["threshold"]]
+        axes.plot(
+            limits, np.full(len(limits), row - 0.42), "^", ms=3.5, mfc="none", color="#767676"
+        )
+    axes.set(yticks=range(len(models)), yticklabels=list(models), ylim=(len(models) - 0.4, -0.6))
+    axes.set_xlabel(f"{name.replace('_', ' ')} of trials")
+    if name != "ccc":
+        axes.set_xlim(-0.02, 1.02)
+        axes.axvline(0.5 if name == "balanced_accuracy" else 0, color="#999999", lw=0.8, ls=":")
+    return encode_svg(canvas)
+
+
+def confusion_figure(content: dict[str, Any], classes: list[str]) -> str:
+    """Draw the confusion matrix over the trials of all subjects, one per model."""
+    models = content["models"]
+    n_columns = min(4, len(models))
+    n_rows = -(-len(models) // n_columns)
+    side = 1.9 if len(classes) < 4 else 2.3
+    canvas = new_canvas(side * n_rows + 0.4, min(9.6, side * 1.25 * n_columns))
+    grid = canvas.subplots(n_rows, n_columns, squeeze=False)
+    for axes in grid.flat[len(models) :]:
+        axes.set_visible(False)
+    for axes, (label, scores) in zip(grid.flat, models.items(), strict=False):
+        counts = np.sum([s["trial"]["confusion"] for s in scores["subjects"].values()], axis=0)
+        share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for (i, j), value in np.ndenumerate(share):
+            ink = "white" if value > 0.55 else "black"
+            axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=ink, size=8)
+        ticks = range(len(classes))
+        axes.set(xticks=ticks, yticks=ticks, xticklabels=classes, yticklabels=classes)
+        axes.set_title(label)
+        axes.tick_params(length=0)
+    return encode_svg(canvas)
+
+
+def calibration_figure(folder: Path, dimension: int, results: dict[str, Any]) -> str:
+    """Draw how often the class said was right against its probability; empty without file."""
+    path = folder / "predictions.zarr"
+    if not path.is_dir():
+        return ""
+    import xarray as xr
+
+    canvas = new_canvas(3.6, 6.0)
+    axes = canvas.subplots()
+    axes.plot([0, 1], [0, 1], color="#999999", lw=0.8, ls=":")
+    with xr.open_zarr(path, consolidated=False, chunks=None) as store:
+        truth = store["target"].values[:, dimension]
+        for k, label in enumerate(str(m) for m in store["model"].values):
+            said = store["predicted"].values[k, dimension]
+            rows = np.isfinite(said).all(axis=1) & (truth >= 0)
+            confidence = said[rows].max(axis=1)
+            right = said[rows].argmax(axis=1) == truth[rows]
+            bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+            there = [b for b in range(_BINS) if (bins == b).sum() >= _BINS]
+            scores = list(results["dimensions"].values())[dimension]["models"][label]
+            error = scores["window"].get("ece", {}).get("mean")
+            name = label if error is None else f"{label} (error {error:.3f})"
+            axes.plot(
+                [confidence[bins == b].mean() for b in there],
+                [right[bins == b].mean() for b in there],
+                "o-",
+                ms=4,
+                color=_CYCLE[k % len(_CYCLE)],
+                label=name,
+            )
+    axes.set(xlabel="probability of the class said", ylabel="share right", xlim=(0, 1), ylim=(0, 1))
+    axes.legend(loc="lower left" if len(results["classes"]) == 2 else "upper left")
+    return encode_svg(canvas)
+
+
+def learning_figure(content: dict[str, Any]) -> str:
+    """Draw training and validation loss over epochs; empty if no network was trained."""
+    trained = {
+        label: [n for n in scores.get("training", []) if "validation_loss" in n]
+        for label, scores in content["models"].items()
+    }
+    trained = {k: v for k, v in trained.items() if v}
+    if not trained:
+        return ""
+    canvas = new_canvas(3.2, 6.0)
+    axes = canvas.subplots()
+    for k, (label, notes) in enumerate(trained.items()):
+        colour = _CYCLE[k % len(_CYCLE)]
+        for kind, style in (("train_loss", "--"), ("validation_loss", "-")):
+            axes.plot(
+                _mean_curve([n[kind] for n in notes]),
+                style,
+                color=colour,
+                label=f"{label}, {kind.split('_')[0]}",
+            )
+    axes.set(xlabel="epoch", ylabel="loss")
+    axes.legend()
+    return encode_svg(canvas)
+
+
+def _mean_curve(curves: list[list[float]]) -> np.ndarray:
+    longest = max(len(c) for c in curves)
+    padded = np.full((len(curves), longest), np.nan)
+    for row, curve in zip(padded, curves, strict=True):
+        row[: len(curve)] = curve
+    return np.asarray(np.nanmean(padded, axis=0))

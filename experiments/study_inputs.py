@@ -1,0 +1,211 @@
+"""What the models of a study read: windows of one or several stores, with targets and folds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from physioemo.errors import DataError
+from physioemo.experiments.estimator_inputs import connectivity_tokens
+from physioemo.experiments.estimators import find_estimator
+from physioemo.experiments.folds import Fold, name_codes
+from physioemo.experiments.protocols import find_protocol, split
+from physioemo.experiments.study_config import Study
+from physioemo.experiments.study_data import Groups, StudyData, open_study_data
+
+__all__ = ["StudyInputs", "features_for", "load_inputs", "permuted_targets"]
+
+
+@dataclass(frozen=True)
+class StudyInputs:
+    """Everything that the jobs of a study need.
+
+    Parameters
+    ----------
+    families : mapping of str to ndarray, shape (window, ...)
+        Features.
+    coords : mapping of str to mapping of str to tuple of str
+        Axes of each family.
+    groups : Groups
+        Where each window comes from.
+    targets : ndarray, shape (window, dimension)
+        Classes (-1 = missing) or ratings (NaN = missing).
+    columns : tuple of str
+        Names of the dimensions.
+    classes : tuple of str
+        Names of the classes; none for ratings.
+    folds : list of (train, test)
+        Window indices.
+    sources : list of mapping
+        What stands in the results: data sets, recipes, fingerprints, simulated.
+    """
+
+    families: Mapping[str, np.ndarray]
+    coords: Mapping[str, Mapping[str, tuple[str, ...]]]
+    groups: Groups
+    targets: np.ndarray
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+    folds: list[Fold]
+    sources: list[Mapping[str, Any]]
+
+    def rated(self, column: int) -> np.ndarray:
+        """Return which windows have a target."""
+        values = self.targets[:, column]
+        return np.isfinite(values) if values.dtype.kind == "f" else values >= 0
+
+
+def load_inputs(study: Study) -> StudyInputs:
+    """Read the stores, make targets and folds, and refuse what cannot be studied.
+
+    Raises
+    ------
+    DataError
+        If the stores lack a family, do not fit together, or a training fold has one class only.
+    CallError
+        If the protocol does not fit the groups.
+    """
+    needed = _needed_families(study)
+    opened = [open_study_data(path, sorted(needed)) for path in study.stores]
+    targets = np.concatenate([study.target.apply(d) for d in opened])
+    names = {study.target.class_names(d) for d in opened}
+    if len(names) > 1:
+        raise DataError(
+            f"found the classes {' and '.join(map(str, sorted(names)))}, expected the same in all "
+            "stores; choose a target that they share"
+        )
+    data = _joined(opened)
+    inputs = StudyInputs(
+        families=data.families,
+        coords=data.coords,
+        groups=data.groups,
+        targets=targets,
+        columns=study.target.columns,
+        classes=names.pop(),
+        folds=split(study.protocol, data.groups, seed=study.seed, **study.protocol_options),
+        sources=[d.source for d in opened],
+    )
+    _check_folds(inputs)
+    return inputs
+
+
+def _needed_families(study: Study) -> set[str]:
+    needed: set[str] = set()
+    for model in study.models:
+        reads = find_estimator(model.name).reads
+        needed |= {
+            "flat": set(study.families),
+            "tokens": {"de"},
+            "connectivity": {"de", "connectivity"},
+            "raw": {"raw"},
+        }[reads]
+    return {f.replace("-", "_") for f in needed}
+
+
+def _joined(opened: Sequence[StudyData]) -> StudyData:
+    """Return the windows of several stores, on the channels that all of them have."""
+    if len(opened) == 1:
+        return opened[0]
+    first = opened[0]
+    shared = [
+        c
+        for c in _channels(first)
+        if all(c.casefold() in {x.casefold() for x in _channels(d)} for d in opened)
+    ]
+    picked = [_on_channels(d, shared) for d in opened]
+    for d in picked[1:]:
+        for family, axes in picked[0].coords.items():
+            if d.coords[family] != axes:
+                raise DataError(
+                    f"found other axes of {family!r} in {d.source['path']} than in "
+                    f"{first.source['path']}, expected the same; make both with the same recipe"
+                )
+    groups = [d.groups for d in picked]
+    if len({g.window_seconds for g in groups}) > 1:
+        raise DataError("found windows of several lengths, expected one; use one recipe")
+    arrays = {
+        k: np.concatenate([getattr(g, k) for g in groups])
+        for k in ("subject", "session", "trial", "stimulus", "onset_seconds", "dataset")
+    }
+    return replace(
+        picked[0],
+        families={f: np.concatenate([d.families[f] for d in picked]) for f in picked[0].families},
+        groups=Groups(**arrays, window_seconds=groups[0].window_seconds),
+    )
+
+
+def _channels(data: StudyData) -> tuple[str, ...]:
+    return next((a["channel"] for a in data.coords.values() if "channel" in a), ())
+
+
+def _on_channels(data: StudyData, names: list[str]) -> StudyData:
+    """Return the data on some channels, named as in the list; families of pairs cannot be cut."""
+    families, coords = dict(data.families), dict(data.coords)
+    for family, axes in data.coords.items():
+        if "channel" not in axes:
+            continue
+        there = {c.casefold(): i for i, c in enumerate(axes["channel"])}
+        place = 1 + list(axes).index("channel")
+        index = [there[n.casefold()] for n in names]
+        families[family] = np.take(data.families[family], index, axis=place)
+        coords[family] = {**axes, "channel": tuple(names)}
+    return replace(data, families=families, coords=coords)
+
+
+def _check_folds(inputs: StudyInputs) -> None:
+    if inputs.targets.dtype.kind == "f":
+        return
+    for column, name in enumerate(inputs.columns):
+        y = inputs.targets[:, column]
+        for k, (train, test) in enumerate(inputs.folds):
+            classes = np.unique(y[train][y[train] >= 0])
+            if len(classes) < 2 and (y[test] >= 0).any():
+                who = ", ".join(sorted(set(inputs.groups.person[test].tolist()))[:3])
+                found = f"only the class {inputs.classes[classes[0]]!r}" if len(classes) else "none"
+                raise DataError(
+                    f"found {found} of {name} in the training windows of fold {k + 1} (tested: "
+                    f"{who}), expected two or more classes; leave that subject out, or choose "
+                    "another threshold or protocol"
+                )
+
+
+def features_for(model: str, study: Study, inputs: StudyInputs) -> np.ndarray:
+    """Return the features (window, ...) that a model reads."""
+    reads = find_estimator(model).reads
+    families = inputs.families
+    if reads == "tokens":
+        return families["de"]
+    if reads == "raw":
+        return families["raw"]
+    if reads == "connectivity":
+        return connectivity_tokens(families["de"], families["connectivity"])
+    chosen = [families[f.replace("-", "_")] for f in study.families]
+    if len(chosen) == 1:
+        return chosen[0]
+    return np.concatenate([v.reshape(len(v), -1) for v in chosen], axis=1)
+
+
+def permuted_targets(inputs: StudyInputs, column: int, permutation: int, seed: int) -> np.ndarray:
+    """Return targets permuted over the rated trials of each subject; windows stay together.
+
+    Trials of one subject are exchangeable if the features say nothing of the target, and each
+    subject keeps its shares of classes.
+    """
+    y = inputs.targets[:, column].copy()
+    rated = inputs.rated(column)
+    generator = np.random.default_rng([seed, 7, column, permutation])
+    people, person = name_codes(inputs.groups.person)
+    _, trial = name_codes(inputs.groups.trial_id)
+    for k in range(len(people)):
+        rows = np.flatnonzero(rated & (person == k))
+        trials, first, inverse = np.unique(trial[rows], return_index=True, return_inverse=True)
+        y[rows] = y[rows][first][generator.permutation(len(trials))][inverse]
+    return y
+
+
+def protocol_line(study: Study) -> str:
+    """Return the protocol in words."""
+    row = find_protocol(study.protocol)
+    options = ", ".join(f"{k} {v}" for k, v in study.protocol_options.items())
+    return f"{study.protocol}{f' ({options})' if options else ''}: {row.description}"

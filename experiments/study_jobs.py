@@ -1,0 +1,241 @@
+"""The jobs of a study: one model, one dimension, true or permuted labels, some folds.
+
+A job is independent of all others and writes its predictions into one file, whole or not at all.
+So a study can be interrupted at any time and spread over processes, and comes out the same.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from physioemo.atomic_file import new_path
+from physioemo.errors import CallError, PhysioEmoError
+from physioemo.experiments.estimator_inputs import training_rows
+from physioemo.experiments.estimators import build_estimator, find_estimator
+from physioemo.experiments.protocols import find_protocol
+from physioemo.experiments.smote import smote
+from physioemo.experiments.study_config import ModelChoice, Study
+from physioemo.experiments.study_inputs import (
+    StudyInputs,
+    features_for,
+    load_inputs,
+    permuted_targets,
+)
+
+__all__ = ["TRUE_LABELS", "Job", "load_job", "plan_jobs", "run_job"]
+
+TRUE_LABELS = -1
+_FOLDS_ALONE, _FOLDS_TOGETHER = 20, 64
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of a study.
+
+    Parameters
+    ----------
+    model : int
+        Number of the model in the study.
+    column : int
+        Number of the dimension.
+    permutation : int
+        Number of the permutation, or :data:`TRUE_LABELS`.
+    folds : tuple of int
+        Numbers of the folds.
+    """
+
+    model: int
+    column: int
+    permutation: int
+    folds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """A name fit for a file."""
+        kind = "true" if self.permutation == TRUE_LABELS else f"permuted{self.permutation:04d}"
+        return f"model{self.model:02d}-{self.column}-{kind}-fold{self.folds[0]:04d}"
+
+
+def plan_jobs(study: Study, n_columns: int, n_folds: int) -> list[Job]:
+    """Return the jobs of a study; those with the true labels come first."""
+    jobs = []
+    for number, model in enumerate(study.models):
+        at_once = _FOLDS_TOGETHER if _trains_together(model) else _FOLDS_ALONE
+        parts = [tuple(range(k, min(k + at_once, n_folds))) for k in range(0, n_folds, at_once)]
+        # These know no features: permuting labels over trials changes nothing.
+        runs = 0 if model.name in ("majority", "mean") else _n_permutations(study, model)
+        for permutation in (TRUE_LABELS, *range(runs)):
+            jobs += [
+                Job(number, column, permutation, part)
+                for column in range(n_columns)
+                for part in parts
+            ]
+    return sorted(jobs, key=lambda job: job.permutation != TRUE_LABELS)
+
+
+def _n_permutations(study: Study, model: ModelChoice) -> int:
+    return study.n_permutations if model.n_permutations is None else model.n_permutations
+
+
+def _trains_together(model: ModelChoice) -> bool:
+    return find_estimator(model.name).class_name == "TokenClassifier"
+
+
+@lru_cache(maxsize=1)
+def _inputs_of(study_key: "_StudyKey") -> StudyInputs:
+    return load_inputs(study_key.study)
+
+
+@dataclass(frozen=True)
+class _StudyKey:
+    """A study by its hash and paths, so that a worker reads its stores once."""
+
+    key: str
+    study: Study
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _StudyKey) and self.key == other.key
+
+
+def run_job(job: Job, study: Study, folder: Path) -> dict[str, Any]:
+    """Compute one job, unless it is there; return its name and how long it took to fit.
+
+    What cannot be fitted is reported, not raised, so that a study says which fold it is.
+    """
+    path = folder / f"{job.name}.npz"
+    if path.is_file():
+        return {"job": job.name, "reused": True, "error": ""}
+    key = _StudyKey(f"{study.fingerprint} {study.stores}", study)
+    from threadpoolctl import threadpool_limits
+
+    networks = find_estimator(study.models[job.model].name).uses_torch
+    try:
+        # Small linear fits lose more to the start of threads than they win, and their last bits
+        # would depend on how many there are.
+        with threadpool_limits(limits=None if networks else 1):
+            rows, predicted, fold_of, notes = _predictions(job, study, _inputs_of(key))
+    except PhysioEmoError as error:
+        model = study.models[job.model].label
+        wrong_call = isinstance(error, CallError)
+        return {"job": job.name, "error": f"{model}: {error}", "wrong_call": wrong_call}
+    with new_path(path) as partial, partial.open("wb") as file:
+        np.savez(
+            file,
+            rows=rows,
+            predicted=predicted,
+            fold=fold_of,
+            notes=np.array(json.dumps(notes)),
+        )
+    return {"job": job.name, "reused": False, "error": ""}
+
+
+def load_job(job: Job, folder: Path) -> dict[str, Any]:
+    """Return what a job wrote: ``rows``, ``predicted``, ``fold``, ``notes``."""
+    with np.load(folder / f"{job.name}.npz", allow_pickle=False) as file:
+        content = {name: file[name] for name in ("rows", "predicted", "fold")}
+        return {**content, "notes": json.loads(str(file["notes"]))}
+
+
+def _predictions(
+    job: Job, study: Study, inputs: StudyInputs
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    """Return the windows that were tested, what was said of them, their fold, notes per fold."""
+    model = study.models[job.model]
+    features = features_for(model.name, study, inputs)
+    rated = inputs.rated(job.column)
+    y = inputs.targets[:, job.column]
+    if job.permutation != TRUE_LABELS:
+        y = permuted_targets(inputs, job.column, job.permutation, study.seed)
+    fits, tests = [], []
+    for fold in job.folds:
+        train, test = (rows[rated[rows]] for rows in inputs.folds[fold])
+        fit = {
+            "X": features[train],
+            "y": y[train],
+            "groups": _inner_groups(study, inputs, train),
+            "classes": range(len(inputs.classes)) if inputs.classes else None,
+        }
+        fits.append(_resampled(fit, study, fold) if study.resample == "smote" else fit)
+        tests.append(test)
+    # Folds without a rated window to test have nothing to say.
+    kept = [k for k, test in enumerate(tests) if len(test)]
+    fitted = _fitted(model, study, [fits[k] for k in kept], [job.folds[k] for k in kept])
+    said = [_said(estimator, features[tests[k]]) for estimator, k in zip(fitted, kept, strict=True)]
+    rows = [tests[k] for k in kept]
+    fold_of = [np.full(len(tests[k]), job.folds[k]) for k in kept]
+    notes = [_notes(e, job.folds[k]) for e, k in zip(fitted, kept, strict=True)]
+    n_columns = max(1, len(inputs.classes))
+    return (
+        np.concatenate([np.empty(0, int), *rows]),
+        np.concatenate([np.empty((0, n_columns)), *said]),
+        np.concatenate([np.empty(0, int), *fold_of]),
+        notes,
+    )
+
+
+def _inner_groups(study: Study, inputs: StudyInputs, train: np.ndarray) -> np.ndarray:
+    """Return what validation inside training keeps whole: as the protocol does outside."""
+    row = find_protocol(study.protocol)
+    groups = inputs.groups.take(train)
+    if row.leaky:
+        return np.arange(len(train)).astype(str).astype(object)
+    many = len(set(groups.person.tolist())) > 2
+    if "subject" in row.disjoint and many:
+        return groups.person
+    if "stimulus" in row.disjoint and all(groups.stimulus):
+        return groups.stimulus
+    return groups.trial_id
+
+
+def _resampled(fit: dict[str, Any], study: Study, fold: int) -> dict[str, Any]:
+    """Return a fit whose training windows are resampled; those that choose are not."""
+    x, y, seed = fit["X"], fit["y"], study.seed + fold
+    rows, chosen = training_rows(len(x), fit["groups"], seed=seed)
+    flat, classes = smote(x[rows].reshape(len(rows), -1), y[rows], seed=seed)
+    values = np.concatenate([flat.reshape(-1, *x.shape[1:]), x[chosen]])
+    held = np.arange(len(values)) >= len(flat)
+    labels = np.concatenate([classes, y[chosen]])
+    return {"X": values, "y": labels, "validation": held, "classes": fit["classes"]}
+
+
+def _fitted(
+    model: ModelChoice, study: Study, fits: list[dict[str, Any]], folds: list[int]
+) -> list[Any]:
+    estimators = [
+        build_estimator(model.name, model.preset, seed=study.seed + fold, **model.options)
+        for fold in folds
+    ]
+    if _trains_together(model) and len(fits) > 1:
+        from physioemo.experiments.estimators_torch import fit_together
+
+        return fit_together(estimators, fits)
+    for estimator, fit in zip(estimators, fits, strict=True):
+        own = {k: v for k, v in fit.items() if k != "classes" or v is not None}
+        estimator.fit(own.pop("X"), own.pop("y"), **own)
+    return estimators
+
+
+def _said(estimator: Any, features: np.ndarray) -> np.ndarray:
+    if hasattr(estimator, "predict_proba"):
+        return np.asarray(estimator.predict_proba(features), float)
+    return np.asarray(estimator.predict(features), float)[:, None]
+
+
+def _notes(estimator: Any, fold: int) -> dict[str, Any]:
+    """Return what is worth keeping of a fit: the course of training, or the penalty."""
+    notes: dict[str, Any] = {"fold": int(fold)}
+    training = getattr(estimator, "training_", None)
+    if training is not None:
+        notes["best_epoch"] = int(training.best_epoch)
+        notes["train_loss"] = [round(h["train_loss"], 5) for h in training.history]
+        notes["validation_loss"] = [round(h["validation_loss"], 5) for h in training.history]
+    if hasattr(estimator, "penalty_"):
+        notes["penalty"] = float(estimator.penalty_)
+    return notes

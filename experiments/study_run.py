@@ -1,0 +1,290 @@
+"""A study from its declaration to a folder of results; what was interrupted goes on."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from physioemo.dask_jobs import run_on_dask
+from physioemo.errors import CallError, DataError, RecordingExistsError
+from physioemo.experiments.outside_splits import OutsideSplit, write_split
+from physioemo.experiments.study_config import Study
+from physioemo.experiments.study_inputs import StudyInputs, load_inputs
+from physioemo.experiments.study_jobs import TRUE_LABELS, Job, load_job, plan_jobs, run_job
+from physioemo.experiments.study_scores import study_scores
+from physioemo.fingerprint import config_fingerprint, package_versions
+
+__all__ = ["RESULTS", "StudyPlan", "plan_study", "run_study"]
+
+RESULTS = "results.json"
+_CONFIG, _SPLITS, _PREDICTIONS, _JOBS = "config.json", "splits.json", "predictions.zarr", "jobs"
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study would do.
+
+    Parameters
+    ----------
+    n_windows, n_trials, n_subjects, n_folds : int
+        What there is.
+    n_fits : mapping of str to int
+        Models to be trained, by label.
+    seconds : mapping of str to float
+        How long one fit of each took just now.
+    """
+
+    n_windows: int
+    n_trials: int
+    n_subjects: int
+    n_folds: int
+    n_fits: dict[str, int]
+    seconds: dict[str, float]
+
+    @property
+    def total_seconds(self) -> float:
+        """Estimate for one process."""
+        return sum(self.n_fits[k] * self.seconds[k] for k in self.n_fits)
+
+
+def plan_study(study: Study) -> StudyPlan:
+    """Return what a study would do, and how long one fit of each model takes here."""
+    inputs = load_inputs(study)
+    jobs = plan_jobs(study, len(inputs.columns), len(inputs.folds))
+    n_fits = {
+        m.label: sum(len(j.folds) for j in jobs if j.model == k) for k, m in enumerate(study.models)
+    }
+    return StudyPlan(
+        n_windows=len(inputs.groups),
+        n_trials=len(set(inputs.groups.trial_id.tolist())),
+        n_subjects=len(set(inputs.groups.person.tolist())),
+        n_folds=len(inputs.folds),
+        n_fits=n_fits,
+        seconds={m.label: _one_fit(k, study) for k, m in enumerate(study.models)},
+    )
+
+
+def _one_fit(model: int, study: Study) -> float:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        outcome = run_job(Job(model, 0, TRUE_LABELS, (0,)), study, Path(folder))
+        seconds = time.perf_counter() - began
+    _raise_error([outcome])
+    return seconds
+
+
+def run_study(
+    study: Study,
+    out: str | Path,
+    *,
+    jobs: int = 1,
+    scheduler: str | None = None,
+    overwrite: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Run a study and write its folder.
+
+    Parameters
+    ----------
+    study : Study
+        From :func:`physioemo.experiments.study_config.read_study`.
+    out : str or Path
+        The folder: ``config.json``, ``splits.json``, ``predictions.zarr``, ``results.json``;
+        unfinished, also ``jobs``.
+    jobs : int
+        Processes on this computer.
+    scheduler : str, optional
+        Address of a running dask scheduler whose workers see the same files.
+    overwrite : bool
+        Replace the results of another study, or of other data.
+    on_progress : callable, optional
+        ``on_progress(done, all)`` after each job.
+
+    Returns
+    -------
+    dict
+        What ``results.json`` holds.
+
+    Raises
+    ------
+    RecordingExistsError
+        If the folder holds something else.
+    DataError, CallError
+        If the study cannot be made on these data.
+    """
+    folder = Path(out)
+    inputs = load_inputs(study)
+    config = _config(study, inputs)
+    _prepare(folder, config, overwrite=overwrite)
+    write_split(
+        folder / _SPLITS,
+        OutsideSplit(
+            folds=inputs.folds,
+            protocol=study.protocol,
+            leaky=study.leaky,
+            fitted_on={"scaler": "training", "imputation": "training", "model": "training"},
+            store=study.stores[0].resolve() if len(study.stores) == 1 else None,
+        ),
+    )
+    planned = plan_jobs(study, len(inputs.columns), len(inputs.folds))
+    _run_all(planned, study, folder / _JOBS, jobs, scheduler, on_progress)
+    results = {
+        "format": 1,
+        **config,
+        **study_scores(study, inputs, _predictions(planned, study, inputs, folder / _JOBS)),
+    }
+    _write_predictions(folder, study, inputs, planned)
+    text = json.dumps(_plain(results), indent=1, ensure_ascii=False)
+    (folder / RESULTS).write_text(text, encoding="utf-8")
+    shutil.rmtree(folder / _JOBS)
+    return results
+
+
+def _config(study: Study, inputs: StudyInputs) -> dict[str, Any]:
+    sources = [{k: v for k, v in s.items() if k != "path"} for s in inputs.sources]
+    return {
+        "study": study.to_dict(),
+        "config_hash": config_fingerprint({"study": study.to_dict(), "sources": sources}),
+        "stores": [str(s) for s in study.stores],
+        "sources": sources,
+        "simulated": any(s["simulated"] for s in sources),
+        "leaky": study.leaky,
+        "versions": package_versions(),
+    }
+
+
+def _prepare(folder: Path, config: dict[str, Any], *, overwrite: bool) -> None:
+    """Make the folder, or find the unfinished or finished study of the same hash in it."""
+    path = folder / _CONFIG
+    # A study that begins with a data set has its features here already.
+    others = [p for p in folder.iterdir() if p.name != "features.zarr"] if folder.exists() else []
+    if others:
+        known = json.loads(path.read_text("utf-8")) if path.is_file() else None
+        if known is None:
+            raise RecordingExistsError(
+                f"found something in {folder} that is no study, expected nothing there; choose "
+                "another --out"
+            )
+        if known["config_hash"] == config["config_hash"] and not overwrite:
+            return
+        if not overwrite:
+            raise RecordingExistsError(
+                f"found another study, or one of other data (hash {known['config_hash']}), in "
+                f"{folder}, expected {config['config_hash']}; choose another --out, or replace it "
+                "with --overwrite"
+            )
+        for old in others:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_plain(config), indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _run_all(
+    planned: list[Job],
+    study: Study,
+    folder: Path,
+    jobs: int,
+    scheduler: str | None,
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
+    folder.mkdir(exist_ok=True)
+    work = partial(run_job, study=study, folder=folder.resolve())
+    outcomes: Iterator[dict[str, Any]]
+    if scheduler is None and jobs == 1:
+        outcomes = map(work, planned)
+    else:
+        keys = [f"{job.name}-{study.fingerprint}" for job in planned]
+        outcomes = run_on_dask(work, planned, keys, jobs=jobs, scheduler=scheduler)
+    for done, outcome in enumerate(outcomes, 1):
+        _raise_error([outcome])
+        if on_progress:
+            on_progress(done, len(planned))
+
+
+def _raise_error(outcomes: list[dict[str, Any]]) -> None:
+    for outcome in outcomes:
+        if outcome["error"]:
+            raise (CallError if outcome["wrong_call"] else DataError)(outcome["error"])
+
+
+def _predictions(
+    planned: list[Job], study: Study, inputs: StudyInputs, folder: Path
+) -> Iterator[tuple[str, int, int, np.ndarray, list[dict[str, Any]]]]:
+    """Yield (model, column, permutation, predicted (window, class), notes) of each run."""
+    runs: dict[tuple[int, int, int], list[Job]] = {}
+    for job in planned:
+        runs.setdefault((job.model, job.column, job.permutation), []).append(job)
+    n_columns = max(1, len(inputs.classes))
+    for (model, column, permutation), parts in runs.items():
+        total = np.zeros((len(inputs.groups), n_columns))
+        count = np.zeros(len(inputs.groups))
+        notes = []
+        for part in parts:
+            content = load_job(part, folder)
+            np.add.at(total, content["rows"], content["predicted"])
+            np.add.at(count, content["rows"], 1)
+            notes += content["notes"]
+        # Some protocols test a window in several folds: its prediction is their mean.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            predicted = total / np.where(count, count, np.nan)[:, None]
+        yield study.models[model].label, column, permutation, predicted, notes
+
+
+def _write_predictions(folder: Path, study: Study, inputs: StudyInputs, planned: list[Job]) -> None:
+    """Write every window's prediction with the true labels, by model and dimension."""
+    import xarray as xr
+
+    classes = list(inputs.classes) or ["rating"]
+    labels = [m.label for m in study.models]
+    shape = (len(labels), len(inputs.columns), len(inputs.groups), len(classes))
+    predicted = np.full(shape, np.nan, np.float32)
+    true_runs = [j for j in planned if j.permutation == TRUE_LABELS]
+    for model, column, _, values, _ in _predictions(true_runs, study, inputs, folder / _JOBS):
+        predicted[labels.index(model), column] = values
+    groups = inputs.groups
+    columns = ("subject", "session", "trial", "stimulus", "onset_seconds", "dataset")
+    store = xr.Dataset(
+        {
+            "predicted": (("model", "dimension", "window", "class"), predicted),
+            "target": (("window", "dimension"), inputs.targets),
+            **{c: ("window", _storable(getattr(groups, c))) for c in columns},
+        },
+        coords={
+            name: (name, _storable(np.array(values, object)))
+            for name, values in (
+                ("model", labels),
+                ("dimension", inputs.columns),
+                ("class", classes),
+            )
+        },
+    )
+    path = folder / _PREDICTIONS
+    shutil.rmtree(path, ignore_errors=True)
+    store.to_zarr(path, zarr_format=3, consolidated=False)
+
+
+def _storable(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.dtypes.StringDType()) if values.dtype.kind == "O" else values
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON-able values: no NaN, no NumPy."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
