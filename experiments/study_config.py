@@ -21,7 +21,7 @@ PREPARATIONS = ("features", "paper-exact")
 _SECTIONS = {
     "": ("name", "description", "seed", "data", "target", "protocol", "models", "evaluation"),
     "data": ("stores", "families", "dataset", "preparation", "recipe"),
-    "evaluation": ("n_permutations", "reference", "resample"),
+    "evaluation": ("n_permutations", "reference", "resample", "maps"),
 }
 _MODEL = ("name", "label", "preset", "n_permutations", "options")
 
@@ -112,6 +112,8 @@ class Study:
         Decides folds, permutations and initial weights.
     resample : {"none", "smote"}
         What makes classes equally large, on the windows that train and on no others.
+    maps : str
+        Label of the model whose electrodes and pairs of electrodes are shown; none if empty.
     preparation : Preparation or None
         How the store is made, where the study begins with a data set.
     description : str
@@ -129,6 +131,7 @@ class Study:
     reference: str = ""
     seed: int = 0
     resample: str = "none"
+    maps: str = ""
     preparation: Preparation | None = None
     description: str = ""
 
@@ -146,6 +149,8 @@ class Study:
             )
         if self.reference and self.reference not in labels:
             raise _unknown("the reference model", self.reference, labels)
+        if self.maps and self.maps not in labels:
+            raise _unknown("the model for maps", self.maps, labels)
         find_protocol(self.protocol)
         for model in self.models:
             row = find_estimator(model.name)
@@ -175,6 +180,7 @@ class Study:
             "reference": self.reference,
             "seed": self.seed,
             "resample": self.resample,
+            "maps": self.maps,
             "preparation": self.preparation.to_dict() if self.preparation else None,
         }
 
@@ -248,6 +254,7 @@ def _study(
         stores=stores,
         preparation=preparation,
         resample=_typed(evaluation, "resample", str, "none"),
+        maps=_typed(evaluation, "maps", str, ""),
         families=tuple(_typed(data, "families", list, ["de"])),
         target=Target.from_dict(_section(content, "target")),
         protocol=_typed(protocol, "name", str, DEFAULT_PROTOCOL),

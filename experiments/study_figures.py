@@ -7,7 +7,13 @@ import numpy as np
 
 from physioemo.experiments.report.figures import COLOURS, encode_svg, new_canvas
 
-__all__ = ["calibration_figure", "confusion_figure", "learning_figure", "subject_figure"]
+__all__ = [
+    "calibration_figure",
+    "confusion_figure",
+    "interaction_figure",
+    "learning_figure",
+    "subject_figure",
+]
 
 _CYCLE = [COLOURS[c] for c in ("blue", "red", "green", "purple", "orange", "sky", "black")]
 _BINS = 10
@@ -126,6 +132,24 @@ def learning_figure(content: dict[str, Any]) -> str:
             )
     axes.set(xlabel="epoch", ylabel="loss")
     axes.legend()
+    return encode_svg(canvas)
+
+
+def interaction_figure(maps: dict[str, Any]) -> str:
+    """Draw how far each pair of electrodes acts together, in units of the null's largest pair."""
+    names = maps["ch_names"]
+    found = maps["interactions"]
+    score = np.array(found["score"], float) / max(found["threshold"], 1e-12)
+    side = min(8.0, 2.2 + 0.17 * len(names))
+    canvas = new_canvas(side, side + 1.0)
+    axes = canvas.subplots()
+    top = max(1.0, float(np.nanmax(score)))
+    image = axes.imshow(score, cmap="viridis", vmin=0, vmax=top)
+    axes.set_xticks(range(len(names)), names, rotation=90, size=7)
+    axes.set_yticks(range(len(names)), names, size=7)
+    axes.tick_params(length=0)
+    bar = canvas.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label("share of the largest pair of permuted labels")
     return encode_svg(canvas)
 
 

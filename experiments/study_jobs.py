@@ -26,7 +26,7 @@ from physioemo.experiments.study_inputs import (
     permuted_targets,
 )
 
-__all__ = ["TRUE_LABELS", "Job", "load_job", "plan_jobs", "run_job"]
+__all__ = ["TRUE_LABELS", "Job", "fit_fold", "load_job", "plan_jobs", "run_job"]
 
 TRUE_LABELS = -1
 _FOLDS_ALONE, _FOLDS_TOGETHER = 20, 64
@@ -156,13 +156,7 @@ def _predictions(
     fits, tests = [], []
     for fold in job.folds:
         train, test = (rows[rated[rows]] for rows in inputs.folds[fold])
-        fit = {
-            "X": features[train],
-            "y": y[train],
-            "groups": _inner_groups(study, inputs, train),
-            "classes": range(len(inputs.classes)) if inputs.classes else None,
-        }
-        fits.append(_resampled(fit, study, fold) if study.resample == "smote" else fit)
+        fits.append(_fit_arguments(study, inputs, features, y, train, fold))
         tests.append(test)
     # Folds without a rated window to test have nothing to say.
     kept = [k for k, test in enumerate(tests) if len(test)]
@@ -178,6 +172,35 @@ def _predictions(
         np.concatenate([np.empty(0, int), *fold_of]),
         notes,
     )
+
+
+def fit_fold(
+    study: Study, inputs: StudyInputs, model: int, column: int, fold: int, y: np.ndarray
+) -> Any:
+    """Return one model of a study fitted to the training windows of one fold."""
+    choice = study.models[model]
+    features = features_for(choice.name, study, inputs)
+    train = inputs.folds[fold][0]
+    train = train[inputs.rated(column)[train]]
+    fit = _fit_arguments(study, inputs, features, y, train, fold)
+    return _fitted(choice, study, [fit], [fold])[0]
+
+
+def _fit_arguments(
+    study: Study,
+    inputs: StudyInputs,
+    features: np.ndarray,
+    y: np.ndarray,
+    train: np.ndarray,
+    fold: int,
+) -> dict[str, Any]:
+    fit = {
+        "X": features[train],
+        "y": y[train],
+        "groups": _inner_groups(study, inputs, train),
+        "classes": range(len(inputs.classes)) if inputs.classes else None,
+    }
+    return _resampled(fit, study, fold) if study.resample == "smote" else fit
 
 
 def _inner_groups(study: Study, inputs: StudyInputs, train: np.ndarray) -> np.ndarray:

@@ -21,9 +21,11 @@ from physioemo.experiments.report.parts import (
     plural,
     shorten,
 )
+from physioemo.experiments.report.scalp import draw_values
 from physioemo.experiments.study_figures import (
     calibration_figure,
     confusion_figure,
+    interaction_figure,
     learning_figure,
     subject_figure,
 )
@@ -128,6 +130,13 @@ def _sections(results: dict[str, Any], folder: Path) -> Iterator[Section]:
             f"dimension-{k}",
             2,
         )
+        if results.get("maps"):
+            yield Section(
+                f"What {results['maps'][dimension]['model']} uses: {dimension}",
+                tuple(_map_blocks(results["maps"][dimension], _stamp(results))),
+                f"maps-{k}",
+                2,
+            )
     yield Section("How it was made", tuple(_provenance(results)), "made", 2)
 
 
@@ -237,6 +246,42 @@ def _dimension_blocks(
             stamp=stamp,
         )
     yield _subject_table(content, results, stamp)
+
+
+def _map_blocks(maps: dict[str, Any], stamp: str) -> Iterator[Block]:
+    importance = np.array(maps["importance"], float)[:, None]
+    largest = max(maps["importance_null_largest"])
+    yield Figure(
+        draw_values(importance, tuple(maps["ch_names"]), ["without it"], "nats", "RdBu_r"),
+        "What is lost of the true class's log-probability without an electrode, mean over "
+        f"{plural(maps['n_folds'], 'fold')}. Models of permuted labels reach up to "
+        f"{number_text(largest, 4)} nats at their largest electrode: less means nothing.",
+        "Importance of each electrode",
+        width_inches=4.0,
+        stamp=stamp,
+    )
+    found = maps["interactions"]
+    yield Figure(
+        interaction_figure(maps),
+        "How far two electrodes act together on the log-odds (ablation). 1 is the largest pair of "
+        f"{plural(len(found['null_largest']), 'model')} fitted to permuted labels.",
+        "Interaction of each pair of electrodes",
+        width_inches=7.0,
+        stamp=stamp,
+    )
+    if not found["winners"]:
+        yield Note("No pair of electrodes exceeds what permuted labels give.")
+        return
+    rows = tuple(
+        (f"{a} and {b}", number_text(v, 4), number_text(v / found["threshold"], 2))
+        for a, b, v in found["winners"][:20]
+    )
+    yield Table(
+        "Pairs above the largest of permuted labels",
+        ("pair", "score", "times the null's largest"),
+        rows,
+        stamp=stamp,
+    )
 
 
 def _subject_table(content: dict[str, Any], results: dict[str, Any], stamp: str) -> Table:

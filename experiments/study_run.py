@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from physioemo.experiments.outside_splits import OutsideSplit, write_split
 from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_inputs import StudyInputs, load_inputs
 from physioemo.experiments.study_jobs import TRUE_LABELS, Job, load_job, plan_jobs, run_job
+from physioemo.experiments.study_maps import study_maps
 from physioemo.experiments.study_scores import study_scores
 from physioemo.fingerprint import config_fingerprint, package_versions
 
@@ -97,8 +99,8 @@ def run_study(
     study : Study
         From :func:`physioemo.experiments.study_config.read_study`.
     out : str or Path
-        The folder: ``config.json``, ``splits.json``, ``predictions.zarr``, ``results.json``;
-        unfinished, also ``jobs``.
+        The folder: ``config.json``, ``splits.json``, ``predictions.zarr``, ``results.json``,
+        ``log.txt``; unfinished, also ``jobs``.
     jobs : int
         Processes on this computer.
     scheduler : str, optional
@@ -124,6 +126,7 @@ def run_study(
     inputs = load_inputs(study)
     config = _config(study, inputs)
     _prepare(folder, config, overwrite=overwrite)
+    _log(folder, f"begun, configuration {config['config_hash']}")
     write_split(
         folder / _SPLITS,
         OutsideSplit(
@@ -135,17 +138,29 @@ def run_study(
         ),
     )
     planned = plan_jobs(study, len(inputs.columns), len(inputs.folds))
+    there = sum((folder / _JOBS / f"{job.name}.npz").is_file() for job in planned)
+    _log(folder, f"{len(planned)} jobs, {there} of them done before")
     _run_all(planned, study, folder / _JOBS, jobs, scheduler, on_progress)
     results = {
         "format": 1,
         **config,
         **study_scores(study, inputs, _predictions(planned, study, inputs, folder / _JOBS)),
     }
+    if study.maps:
+        results["maps"] = study_maps(study, inputs)
     _write_predictions(folder, study, inputs, planned)
     text = json.dumps(_plain(results), indent=1, ensure_ascii=False)
     (folder / RESULTS).write_text(text, encoding="utf-8")
     shutil.rmtree(folder / _JOBS)
+    _log(folder, "finished")
     return results
+
+
+def _log(folder: Path, what: str) -> None:
+    """Add a line to the study's log: times stand here and nowhere in the results."""
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    with (folder / "log.txt").open("a", encoding="utf-8") as file:
+        file.write(f"{now} {what}\n")
 
 
 def _config(study: Study, inputs: StudyInputs) -> dict[str, Any]:

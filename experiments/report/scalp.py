@@ -23,7 +23,7 @@ from physioemo.features.entropy import BANDS
 if TYPE_CHECKING:
     pass
 
-__all__ = ["positions", "scalp_blocks"]
+__all__ = ["draw_values", "positions", "scalp_blocks"]
 
 FEWEST_ON_MAP = 8
 MOST_BARS = 64
@@ -103,7 +103,7 @@ def _coverage_notes(power: BandPower) -> list[Block]:
 
 def _power_figure(power: BandPower) -> Figure:
     titles = [f"{b} {BANDS[b][0]:g}–{BANDS[b][1]:g} Hz" for b in power.band_names]
-    source = _draw_values(power.decibels(), power.ch_names, titles, "dB re 1 µV²", "viridis")
+    source = draw_values(power.decibels(), power.ch_names, titles, "dB re 1 µV²", "viridis")
     caption = (
         f"Band power of {power.stream}: median over {plural(len(power.power), 'window')} of 2 s, "
         "in the reference of the recording. Each band has its own scale, at least 1 dB wide."
@@ -111,7 +111,7 @@ def _power_figure(power: BandPower) -> Figure:
     return Figure(source, caption, "Band power per electrode in " + ", ".join(titles))
 
 
-def _draw_values(
+def draw_values(
     values: np.ndarray, ch_names: tuple[str, ...], titles: list[str], unit: str, cmap: str
 ) -> str:
     """Draw one map (or set of bars) per column of values (channel, column)."""
@@ -182,7 +182,7 @@ def _contrast(session: Session, power: BandPower) -> list[Block]:
         return [Note(f"No difference between high and low arousal: {error}.", "missing")]
     columns = difference[:, [power.band_names.index(b) for b in bands]]
     titles = [f"{band}: high − low arousal" for band in bands]
-    source = _draw_values(columns, power.ch_names, titles, "dB", "RdBu_r")
+    source = draw_values(columns, power.ch_names, titles, "dB", "RdBu_r")
     placed, _ = positions(power.ch_names)
     width = MAP_INCHES * len(bands) if len(placed) >= FEWEST_ON_MAP else PAGE_INCHES
     caption = (

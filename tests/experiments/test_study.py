@@ -355,6 +355,19 @@ def test_the_page_opens_without_complaint_and_says_what_matters(
     assert stamped.count("LEAKY") > 5
 
 
+def test_maps_show_the_planted_electrode_and_no_pair_that_is_not_there(effect_store, tmp_path):
+    declared = study(effect_store, n_permutations=0, maps="logistic")
+    results = run_study(declared, tmp_path / "out")
+    maps = results["maps"]["valence"]
+    assert np.argmax(maps["importance"]) == 0
+    assert max(maps["importance"]) > 2 * max(maps["importance_null_largest"])
+    assert len(maps["interactions"]["score"]) == 5
+    page = write_study_report(results, tmp_path / "out").read_text(encoding="utf-8")
+    assert "What logistic uses: valence" in page
+    with pytest.raises(CallError, match="found the model for maps 'logistics'"):
+        study(effect_store, maps="logistics")
+
+
 def test_a_study_that_comes_with_the_program_runs_from_the_data_set(physioemo, tmp_path):
     options = ["--subjects", 2, "--effect", 3]
     physioemo("datasets", "fake", "deap", tmp_path / "d", *options, check=0)
