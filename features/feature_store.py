@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import xarray as xr
@@ -138,7 +139,8 @@ class Workshop:
 
     def part_path(self, source: str, recording: str) -> Path:
         """Return the file of one recording's features."""
-        return self.folder / f"{source}~{recording}.npz"
+        # Names come from files: a slash in one must not lead elsewhere.
+        return self.folder / f"{quote(source, safe='')}~{quote(recording, safe='')}.npz"
 
     def save_part(self, source: str, recording: str, part: xr.Dataset) -> None:
         """Write one recording's features; the file is there whole or not at all."""
@@ -155,13 +157,13 @@ class Workshop:
 
     def begin(self, source: str, fingerprints: Mapping[str, str]) -> None:
         """Drop the parts of a source whose files have changed since."""
-        started = self.folder / f"{source}.started.json"
+        started = self._beside(source, "started.json")
         text = json.dumps(dict(fingerprints), sort_keys=True)
         if started.is_file() and started.read_text(encoding="utf-8") == text:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / f"{source}.json").unlink(missing_ok=True)
-        for part in self.folder.glob(f"{_literal(source)}~*.npz"):
+        self._beside(source, "json").unlink(missing_ok=True)
+        for part in self.folder.glob(f"{_literal(quote(source, safe=''))}~*.npz"):
             part.unlink()
         _replace_file(started, lambda file: file.write(text.encode()))
 
@@ -170,11 +172,14 @@ class Workshop:
     ) -> None:
         """Note that all recordings of a source are there."""
         note = {"files": dict(fingerprints), "recordings": list(recordings)}
-        path = self.folder / f"{source}.json"
+        path = self._beside(source, "json")
         _replace_file(path, lambda file: file.write(json.dumps(note).encode()))
 
+    def _beside(self, source: str, suffix: str) -> Path:
+        return self.folder / f"{quote(source, safe='')}.{suffix}"
+
     def _note(self, source: str) -> dict[str, Any] | None:
-        path = self.folder / f"{source}.json"
+        path = self._beside(source, "json")
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def holds(self, sources: Mapping[str, Mapping[str, str]]) -> bool:
