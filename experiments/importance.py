@@ -7,12 +7,18 @@ electrodes interact where taking both away does something else than the sum of t
 the second difference of the log-odds (Friedman and Popescu 2008, Ann. Appl. Stat. 2:916-954).
 
 Neither says anything by itself: each stands beside the same numbers of models that were fitted to
-permuted labels. The largest pair counts only if it exceeds the largest pair of nearly all of those.
-Attention weights are no connectivity and are not shown.
+permuted labels. Such models hardly dare to say anything, so that in plain log-odds every pair of a
+model that learned something exceeds them, also where electrodes only add up. Interactions are
+therefore compared in units of the standard deviation of each model's own log-odds, less what both
+electrodes have in common with all others (average product correction; Dunn, Wahl and Gloor 2008,
+Bioinformatics 24:333-340). Where electrodes are pooled before a curved head, as in Deep Sets, two
+strong electrodes still interact in the model though they add up in the data: a pair says what the
+model does, not what brains do. Attention weights are no connectivity and are not shown.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +38,9 @@ _NO_INTERACTION = 1e-6  # of log-odds: rounding
 _MOST_WINDOWS = 200
 
 
-def electrode_importance(estimator: Any, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+def electrode_importance(
+    estimator: Any, X: np.ndarray, y: np.ndarray, *, n_own: int | None = None
+) -> np.ndarray:
     """Return how much of the true class's log-probability is lost without each electrode.
 
     Parameters
@@ -43,6 +51,10 @@ def electrode_importance(estimator: Any, X: np.ndarray, y: np.ndarray) -> np.nda
         Windows that did not train it.
     y : ndarray of int, shape (window,)
         Their classes, as numbers of ``estimator.classes_``.
+    n_own : int, optional
+        Features that are of the electrode alone; what follows says how it goes with each electrode
+        in turn, as :func:`~physioemo.experiments.estimator_inputs.connectivity_tokens` makes it,
+        and is taken away with either. By default all are its own.
 
     Returns
     -------
@@ -50,19 +62,24 @@ def electrode_importance(estimator: Any, X: np.ndarray, y: np.ndarray) -> np.nda
         Mean loss in nats; about zero where the electrode is not used, negative where it misleads.
     """
     _check(X)
+    without = partial(_without, X, n_own)
     rows = np.arange(len(y))
     column = np.searchsorted(estimator.classes_, y)
     whole = _log_probability(estimator, X)[rows, column]
     return np.array(
         [
-            float((whole - _log_probability(estimator, _without(X, k))[rows, column]).mean())
+            float((whole - _log_probability(estimator, without(k))[rows, column]).mean())
             for k in range(X.shape[1])
         ]
     )
 
 
 def electrode_interactions(
-    estimator: Any, X: np.ndarray, *, pairs: Sequence[tuple[int, int]] | None = None
+    estimator: Any,
+    X: np.ndarray,
+    *,
+    pairs: Sequence[tuple[int, int]] | None = None,
+    n_own: int | None = None,
 ) -> np.ndarray:
     """Return how far two electrodes act together, for every pair.
 
@@ -74,6 +91,8 @@ def electrode_interactions(
         Windows; of more than 200, 200 evenly spread ones are used.
     pairs : sequence of (int, int), optional
         Which pairs, all by default.
+    n_own : int, optional
+        As in :func:`electrode_importance`.
 
     Returns
     -------
@@ -84,16 +103,16 @@ def electrode_interactions(
     """
     _check(X)
     n_channels = X.shape[1]
-    spread = np.unique(np.linspace(0, len(X) - 1, _MOST_WINDOWS).astype(int))
-    windows = X[spread]
+    windows = _spread(X)
+    without = partial(_without, windows, n_own)
     said = estimator.predict_proba(windows).argmax(axis=1)
     whole = _log_odds(estimator, windows, said)
-    alone = [_log_odds(estimator, _without(windows, k), said) for k in range(n_channels)]
+    alone = [_log_odds(estimator, without(k), said) for k in range(n_channels)]
     if pairs is None:
         pairs = [(i, j) for i in range(n_channels) for j in range(i)]
     found = np.full((n_channels, n_channels), np.nan)
     for i, j in pairs:
-        both = _log_odds(estimator, _without(windows, i, j), said)
+        both = _log_odds(estimator, without(i, j), said)
         apart = np.abs(whole - alone[i] - alone[j] + both)
         known = np.isfinite(apart)
         found[i, j] = found[j, i] = apart[known].mean() if known.any() else np.nan
@@ -106,18 +125,26 @@ class Interactions:
 
     Parameters
     ----------
+    log_odds : list of list of float or None
+        :func:`electrode_interactions` of every pair, (channel, channel).
     score : list of list of float or None
-        Of every pair, (channel, channel).
+        The same in units of the SD of the model's log-odds, less what either electrode has in
+        common with all others.
     null_largest : list of float
-        The largest pair of each model that was fitted to permuted labels.
+        The largest score of each model that was fitted to permuted labels.
+    p : float
+        How often the largest score of permuted labels is as large as that of the true ones,
+        (b + 1) / (m + 1).
     threshold : float
         The largest of these, or of rounding.
     winners : list of (str, str, float)
         Pairs above the threshold, the strongest first.
     """
 
+    log_odds: list[list[float | None]]
     score: list[list[float | None]]
     null_largest: list[float]
+    p: float
     threshold: float
     winners: list[tuple[str, str, float]]
 
@@ -132,6 +159,7 @@ def interactions_beside_null(
     ch_names: Sequence[str],
     *,
     n_permutations: int = 5,
+    n_own: int | None = None,
 ) -> Interactions:
     """Return the interactions of a model, and what models of permuted labels show by chance.
 
@@ -146,6 +174,8 @@ def interactions_beside_null(
         Electrodes.
     n_permutations : int
         How many models of permuted labels.
+    n_own : int, optional
+        As in :func:`electrode_importance`.
 
     Raises
     ------
@@ -158,11 +188,15 @@ def interactions_beside_null(
             "channels, expected at least one permutation and one name each; a pair means nothing "
             "without its null"
         )
-    score = electrode_interactions(fit(None), X)
-    null = [
-        float(np.nanmax(electrode_interactions(fit(k), X), initial=0.0))
-        for k in range(n_permutations)
-    ]
+    model = fit(None)
+    plain = electrode_interactions(model, X, n_own=n_own)
+    score = _specific(model, X, plain)
+    null = []
+    for k in range(n_permutations):
+        other = fit(k)
+        found = _specific(other, X, electrode_interactions(other, X, n_own=n_own))
+        null.append(float(np.nanmax(found, initial=0.0)))
+    largest = float(np.nanmax(score, initial=0.0))
     threshold = max(*null, _NO_INTERACTION)
     pairs = [
         (ch_names[j], ch_names[i], float(score[i, j]))
@@ -171,8 +205,10 @@ def interactions_beside_null(
         if score[i, j] > threshold
     ]
     return Interactions(
-        score=[[None if np.isnan(v) else float(v) for v in row] for row in score],
+        log_odds=_rows(plain),
+        score=_rows(score),
         null_largest=null,
+        p=(sum(v >= largest for v in null) + 1) / (n_permutations + 1),
         threshold=threshold,
         winners=sorted(pairs, key=lambda p: -p[2]),
     )
@@ -186,10 +222,35 @@ def _check(features: np.ndarray) -> None:
         )
 
 
-def _without(features: np.ndarray, *channels: int) -> np.ndarray:
+def _without(features: np.ndarray, n_own: int | None, *channels: int) -> np.ndarray:
     left = features.copy()
     left[:, list(channels)] = np.nan
+    if n_own is not None:
+        # Each electrode's token also says how it goes with the one that is taken away.
+        shared = left[:, :, n_own:].reshape(*left.shape[:2], left.shape[1], -1)
+        shared[:, :, list(channels)] = np.nan
+        left[:, :, n_own:] = shared.reshape(*left.shape[:2], -1)
     return left
+
+
+def _spread(features: np.ndarray) -> np.ndarray:
+    return features[np.unique(np.linspace(0, len(features) - 1, _MOST_WINDOWS).astype(int))]
+
+
+def _specific(estimator: Any, features: np.ndarray, plain: np.ndarray) -> np.ndarray:
+    """Return interactions in units of the model's own spread, less those with all others."""
+    if not np.nanmax(plain, initial=0.0) > _NO_INTERACTION:
+        return np.where(np.isnan(plain), np.nan, 0.0)
+    windows = _spread(features)
+    odds = _log_odds(estimator, windows, np.zeros(len(windows), int))
+    # Of a model that is always sure neither odds nor interactions are known.
+    scaled = plain / np.nanstd(odds)
+    of_each = np.nanmean(scaled, axis=1)
+    return np.asarray(scaled - np.outer(of_each, of_each) / np.nanmean(of_each))
+
+
+def _rows(matrix: np.ndarray) -> list[list[float | None]]:
+    return [[float(v) if np.isfinite(v) else None for v in row] for row in matrix]
 
 
 def _log_probability(estimator: Any, features: np.ndarray) -> np.ndarray:

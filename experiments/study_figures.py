@@ -1,11 +1,16 @@
 """The figures of a study's report, as data URIs."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from physioemo.experiments.metrics import expected_calibration_error
 from physioemo.experiments.report.figures import COLOURS, encode_svg, new_canvas
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 __all__ = [
     "calibration_figure",
@@ -19,15 +24,21 @@ _CYCLE = [COLOURS[c] for c in ("blue", "red", "green", "purple", "orange", "sky"
 _BINS = 10
 
 
-def subject_figure(content: dict[str, Any], name: str) -> str:
-    """Draw every subject's score, the mean, and what permuted labels reached."""
+def subject_figure(
+    content: dict[str, Any], name: str, n_classes: int = 0, *, stamp: str = ""
+) -> str:
+    """Draw every subject's score, the mean, and what permuted labels reached.
+
+    Thresholds are of accuracy, whatever the score is: they stand in a panel of their own.
+    """
     models = {k: v for k, v in content["models"].items() if name in v["trial"]}
     canvas = new_canvas(max(2.0, 0.55 * len(models) + 1.0))
-    axes = canvas.subplots()
+    panels = canvas.subplots(1, 2 if n_classes else 1, sharey=True, squeeze=False)[0]
+    axes = panels[0]
     for row, scores in enumerate(models.values()):
         values = np.array([s["trial"][name] for s in scores["subjects"].values()], float)
         spread = (np.arange(len(values)) % 7 - 3) * 0.045
-        permuted = [p["trial"] for p in scores["permuted"]]
+        permuted = [p["trial"] for p in scores["permuted"] if p["trial"] is not None]
         if permuted:
             axes.broken_barh(
                 [(min(permuted), max(max(permuted) - min(permuted), 0.002))],
@@ -39,19 +50,46 @@ def subject_figure(content: dict[str, Any], name: str) -> str:
         axes.plot(values, row + spread, "o", ms=4, color=colour, alpha=0.75, zorder=3)
         mean = scores["trial"][name]["mean"]
         axes.plot([mean, mean], [row - 0.36, row + 0.36], color=colour, lw=2.5, zorder=4)
-        limits = [c["threshold"] for c in scores.get("chance", {}).values() if c["threshold"]]
-        axes.plot(
-            limits, np.full(len(limits), row - 0.42), "^", ms=3.5, mfc="none", color="#767676"
-        )
+        if n_classes:
+            _draw_accuracy(panels[1], row, scores)
     axes.set(yticks=range(len(models)), yticklabels=list(models), ylim=(len(models) - 0.4, -0.6))
     axes.set_xlabel(f"{name.replace('_', ' ')} of trials")
     if name != "ccc":
         axes.set_xlim(-0.02, 1.02)
-        axes.axvline(0.5 if name == "balanced_accuracy" else 0, color="#999999", lw=0.8, ls=":")
+        chance = 1 / n_classes if n_classes else 0.0
+        axes.axvline(chance, color="#999999", lw=0.8, ls=":")
+    if n_classes:
+        panels[1].set(xlim=(-0.02, 1.02), xlabel="accuracy of trials")
+        panels[1].tick_params(axis="y", length=0)
+    return _stamped(canvas, stamp)
+
+
+def _draw_accuracy(axes: "Axes", row: int, scores: dict[str, Any]) -> None:
+    """Draw each subject's accuracy, filled if above the threshold below it."""
+    colour = _CYCLE[row % len(_CYCLE)]
+    for k, (subject, found) in enumerate(scores["subjects"].items()):
+        value = found["trial"].get("accuracy")
+        limit = scores.get("chance", {}).get(subject, {}).get("threshold")
+        if value is None:
+            continue
+        at = row + (k % 7 - 3) * 0.045
+        above = limit is not None and value > limit
+        axes.plot(value, at, "o", ms=4, color=colour, mfc=colour if above else "none", zorder=3)
+        if limit is not None:
+            axes.plot(limit, row - 0.36, "^", ms=3.5, mfc="none", color="#767676")
+
+
+def _stamped(canvas: "Canvas", stamp: str) -> str:
+    """Encode a figure; a stamp is part of the image, so that it is not lost when copied."""
+    if stamp:
+        canvas.text(
+            0.5, 0.5, stamp, color="#C00000", size=26, weight="bold", rotation=12, alpha=0.45,
+            ha="center", va="center",
+        )  # fmt: skip
     return encode_svg(canvas)
 
 
-def confusion_figure(content: dict[str, Any], classes: list[str]) -> str:
+def confusion_figure(content: dict[str, Any], classes: list[str], *, stamp: str = "") -> str:
     """Draw the confusion matrix over the trials of all subjects, one per model."""
     models = content["models"]
     n_columns = min(4, len(models))
@@ -67,15 +105,20 @@ def confusion_figure(content: dict[str, Any], classes: list[str]) -> str:
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
         for (i, j), value in np.ndenumerate(share):
             ink = "white" if value > 0.55 else "black"
-            axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=ink, size=8)
+            text = f"{value:.2f}\n({counts[i, j]})" if len(classes) < 4 else f"{counts[i, j]}"
+            axes.text(j, i, text, ha="center", va="center", color=ink, size=8)
         ticks = range(len(classes))
         axes.set(xticks=ticks, yticks=ticks, xticklabels=classes, yticklabels=classes)
         axes.set_title(label)
         axes.tick_params(length=0)
-    return encode_svg(canvas)
+        if len(classes) > 3:
+            axes.tick_params(axis="x", labelrotation=90)
+    return _stamped(canvas, stamp)
 
 
-def calibration_figure(folder: Path, dimension: int, results: dict[str, Any]) -> str:
+def calibration_figure(
+    folder: Path, dimension: int, results: dict[str, Any], *, stamp: str = ""
+) -> str:
     """Draw how often the class said was right against its probability; empty without file."""
     path = folder / "predictions.zarr"
     if not path.is_dir():
@@ -94,8 +137,8 @@ def calibration_figure(folder: Path, dimension: int, results: dict[str, Any]) ->
             right = said[rows].argmax(axis=1) == truth[rows]
             bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
             there = [b for b in range(_BINS) if (bins == b).sum() >= _BINS]
-            scores = list(results["dimensions"].values())[dimension]["models"][label]
-            error = scores["window"].get("ece", {}).get("mean")
+            # Of all windows together, as the curve is; the mean over subjects is another number.
+            error = expected_calibration_error(truth[rows], said[rows]) if rows.any() else None
             name = label if error is None else f"{label} (error {error:.3f})"
             axes.plot(
                 [confidence[bins == b].mean() for b in there],
@@ -107,10 +150,10 @@ def calibration_figure(folder: Path, dimension: int, results: dict[str, Any]) ->
             )
     axes.set(xlabel="probability of the class said", ylabel="share right", xlim=(0, 1), ylim=(0, 1))
     axes.legend(loc="lower left" if len(results["classes"]) == 2 else "upper left")
-    return encode_svg(canvas)
+    return _stamped(canvas, stamp)
 
 
-def learning_figure(content: dict[str, Any]) -> str:
+def learning_figure(content: dict[str, Any], *, stamp: str = "") -> str:
     """Draw training and validation loss over epochs; empty if no network was trained."""
     trained = {
         label: [n for n in scores.get("training", []) if "validation_loss" in n]
@@ -132,10 +175,10 @@ def learning_figure(content: dict[str, Any]) -> str:
             )
     axes.set(xlabel="epoch", ylabel="loss")
     axes.legend()
-    return encode_svg(canvas)
+    return _stamped(canvas, stamp)
 
 
-def interaction_figure(maps: dict[str, Any]) -> str:
+def interaction_figure(maps: dict[str, Any], *, stamp: str = "") -> str:
     """Draw how far each pair of electrodes acts together, in units of the null's largest pair."""
     names = maps["ch_names"]
     found = maps["interactions"]
@@ -150,7 +193,7 @@ def interaction_figure(maps: dict[str, Any]) -> str:
     axes.tick_params(length=0)
     bar = canvas.colorbar(image, ax=axes, shrink=0.8)
     bar.set_label("share of the largest pair of permuted labels")
-    return encode_svg(canvas)
+    return _stamped(canvas, stamp)
 
 
 def _mean_curve(curves: list[list[float]]) -> np.ndarray:

@@ -21,7 +21,8 @@ from physioemo.experiments.report.parts import (
     plural,
     shorten,
 )
-from physioemo.experiments.report.scalp import draw_values
+from physioemo.experiments.report.scalp import FEWEST_ON_MAP, draw_values, positions
+from physioemo.experiments.report.scores import p_text
 from physioemo.experiments.study_figures import (
     calibration_figure,
     confusion_figure,
@@ -75,13 +76,21 @@ def _banners(results: dict[str, Any]) -> Iterator[str]:
 
 
 def _stamp(results: dict[str, Any]) -> str:
-    return "LEAKY" if results["leaky"] else ""
+    words = ["LEAKY"] * results["leaky"] + ["SIMULATED"] * results["simulated"]
+    return " · ".join(words)
+
+
+def _permuted(scores: dict[str, Any]) -> list[float]:
+    return [p["trial"] for p in scores["permuted"] if number_text(p["trial"]) != NOTHING]
 
 
 def _verdict(results: dict[str, Any]) -> Iterator[Note]:
     name = results["headline"]
     for dimension, content in results["dimensions"].items():
         models = {k: v for k, v in content["models"].items() if name in v["trial"]}
+        if not models:
+            yield Note(f"{dimension}: {name.replace('_', ' ')} is not defined.", "missing")
+            continue
         best = max(models, key=lambda k: models[k]["trial"][name]["mean"])
         score = models[best]["trial"][name]
         test = models[best]["permutation_tests"].get("trial")
@@ -90,11 +99,15 @@ def _verdict(results: dict[str, Any]) -> Iterator[Note]:
             f"{number_text(score['mean'], 3)} over {plural(score['n'], 'subject')}"
         )
         if test:
-            permuted = [p["trial"] for p in models[best]["permuted"]]
+            permuted = _permuted(models[best])
+            mean = float(np.mean(permuted)) if permuted else None
             text += (
-                f", beside {number_text(float(np.mean(permuted)), 3)} with permuted labels "
-                f"(p {number_text(test['p'], 3)}, {plural(test['n'], 'permutation')})"
+                f", beside {number_text(mean, 3)} with permuted labels "
+                f"(p {p_text(test['p'])}, {plural(test['n'], 'permutation')}; with so many it is "
+                f"at least {p_text(1 / (test['n'] + 1))})"
             )
+        if len(models) > 2:
+            text += f". It is the best of {len(models)} models on these same data: expect less"
         tone = "warning" if results["leaky"] else "plain"
         yield Note(text + (". The split leaks." if results["leaky"] else "."), tone)
 
@@ -153,13 +166,15 @@ def _score_blocks(results: dict[str, Any]) -> Iterator[Block]:
         "SD",
         "95 % interval",
         "windows, mean",
-        "permuted, mean",
-        "p",
+        "permuted, mean (range)",
+        "p (permutations)",
         "subjects",
     )
     title = name.replace("_", " ")
     yield Table(f"{title} over subjects", columns, tuple(rows), stamp=stamp)
-    if results["n_subjects"] < _FEW_SUBJECTS:
+    if results["n_subjects"] == 1:
+        yield Note("One subject: nothing is known of others, and there is no interval.", "warning")
+    elif results["n_subjects"] < _FEW_SUBJECTS:
         yield Note(
             f"With {plural(results['n_subjects'], 'subject')} the bootstrap interval is too "
             "narrow: in simulations with 8 to 15 subjects it held the true mean in 90 % of cases "
@@ -173,8 +188,8 @@ def _score_blocks(results: dict[str, Any]) -> Iterator[Block]:
                 (
                     label,
                     number_text(t["effect"], 3),
-                    number_text(t["p"], 3),
-                    number_text(t["p_holm"], 3),
+                    p_text(t["p"]),
+                    p_text(t["p_holm"]),
                     str(t["n"]),
                 )
                 for label, t in found["models"].items()
@@ -193,17 +208,24 @@ def _score_cells(scores: dict[str, Any], name: str) -> tuple[str, ...]:
     trial, window = scores["trial"].get(name), scores["window"].get(name)
     if trial is None or window is None:
         return (NOTHING,) * 7
-    permuted = [p["trial"] for p in scores["permuted"]]
+    permuted = _permuted(scores)
     test = scores["permutation_tests"].get("trial", {})
     return (
         number_text(trial["mean"], 3),
         number_text(trial["sd"], 3),
-        f"{number_text(trial['low'], 3)} to {number_text(trial['high'], 3)}",
+        _range(trial["low"], trial["high"]),
         number_text(window["mean"], 3),
-        number_text(float(np.mean(permuted)), 3) if permuted else NOTHING,
-        number_text(test.get("p"), 3),
+        f"{number_text(float(np.mean(permuted)), 3)} ({_range(min(permuted), max(permuted))})"
+        if permuted
+        else NOTHING,
+        f"{p_text(test['p'])} ({test['n']})" if test else NOTHING,
         str(trial["n"]),
     )
+
+
+def _range(low: Any, high: Any) -> str:
+    ends = number_text(low, 3), number_text(high, 3)
+    return NOTHING if NOTHING in ends else f"{ends[0]} to {ends[1]}"
 
 
 def _dimension_blocks(
@@ -211,21 +233,26 @@ def _dimension_blocks(
 ) -> Iterator[Block]:
     stamp = _stamp(results)
     yield Figure(
-        subject_figure(content, results["headline"]),
-        "Each dot is a subject; the bar is the mean, the grey band what permuted labels reached. "
-        "An open triangle is the accuracy that a subject must exceed (binomial, 5 %).",
+        subject_figure(content, results["headline"], len(results["classes"]), stamp=stamp),
+        "Each dot is a subject; the bar is the mean, the grey band what permuted labels reached."
+        + (
+            " Right: accuracy, filled where it exceeds the triangle of that subject (binomial, "
+            "5 %, beside its largest class)."
+            if results["classes"]
+            else ""
+        ),
         f"Scores of every subject in {dimension}, by model",
         stamp=stamp,
     )
     if results["classes"]:
         yield Figure(
-            confusion_figure(content, results["classes"]),
-            "Trials of all subjects: the true class by rows, the class said by columns; shares of "
-            "each row.",
+            confusion_figure(content, results["classes"], stamp=stamp),
+            "Trials of all subjects: the true class by rows, the class said by columns; shades are "
+            "shares of each row, whole numbers are trials.",
             f"Confusion matrices in {dimension}",
             stamp=stamp,
         )
-        calibration = calibration_figure(folder, number, results)
+        calibration = calibration_figure(folder, number, results, stamp=stamp)
         if calibration:
             yield Figure(
                 calibration,
@@ -235,7 +262,7 @@ def _dimension_blocks(
                 width_inches=6.0,
                 stamp=stamp,
             )
-    learning = learning_figure(content)
+    learning = learning_figure(content, stamp=stamp)
     if learning:
         yield Figure(
             learning,
@@ -260,11 +287,20 @@ def _map_blocks(maps: dict[str, Any], stamp: str) -> Iterator[Block]:
         width_inches=4.0,
         stamp=stamp,
     )
+    unplaced = _unplaced(maps)
+    if unplaced:
+        yield Table("Electrodes without a place on the map", ("electrode", "nats"), unplaced,
+                    stamp=stamp)  # fmt: skip
     found = maps["interactions"]
+    tested = shorten(", ".join(maps["interactions_tested"]), 80)
     yield Figure(
-        interaction_figure(maps),
-        "How far two electrodes act together on the log-odds (ablation). 1 is the largest pair of "
-        f"{plural(len(found['null_largest']), 'model')} fitted to permuted labels.",
+        interaction_figure(maps, stamp=stamp),
+        "How far two electrodes act together on the log-odds (ablation), in units of their spread "
+        "and less what either has in common with all others. 1 is the largest pair of "
+        f"{plural(len(found['null_largest']), 'model')} fitted to permuted labels. Of one fold "
+        f"only: {maps['interactions_fold']}, tested on {tested}. "
+        f"The largest pair has p {p_text(found['p'])}, at least "
+        f"{p_text(1 / (len(found['null_largest']) + 1))} with so few permutations.",
         "Interaction of each pair of electrodes",
         width_inches=7.0,
         stamp=stamp,
@@ -284,6 +320,15 @@ def _map_blocks(maps: dict[str, Any], stamp: str) -> Iterator[Block]:
     )
 
 
+def _unplaced(maps: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the electrodes that a topographic map leaves out."""
+    placed, _ = positions(maps["ch_names"])
+    if len(placed) < FEWEST_ON_MAP:
+        return ()
+    rows = zip(maps["ch_names"], maps["importance"], strict=True)
+    return tuple((n, number_text(v, 4)) for k, (n, v) in enumerate(rows) if k not in placed)
+
+
 def _subject_table(content: dict[str, Any], results: dict[str, Any], stamp: str) -> Table:
     name = results["headline"]
     rows = []
@@ -299,7 +344,7 @@ def _subject_table(content: dict[str, Any], results: dict[str, Any], stamp: str)
                     number_text(s["trial"].get("accuracy"), 3),
                     number_text(chance.get("majority"), 3),
                     number_text(chance.get("threshold"), 3),
-                    number_text(chance.get("p"), 3),
+                    p_text(chance.get("p")),
                     str(s["trial"]["n"]),
                 )
             )
@@ -331,16 +376,26 @@ def _methods(results: dict[str, Any]) -> str:
     """Return a paragraph for a methods section, of what actually happened."""
     study = results["study"]
     models = ", ".join(shorten(m["label"]) for m in study["models"])
-    permuted = f" and of {study['n_permutations']} runs with labels permuted over the trials"
+    runs = {
+        label: len(scores["permuted"])
+        for content in results["dimensions"].values()
+        for label, scores in content["models"].items()
+        if scores["permuted"]
+    }
+    counts = ", ".join(f"{shorten(k)} {n}" for k, n in runs.items())
+    permuted = f" and of runs with labels permuted over the trials of each subject ({counts})"
+    of = "of one subject"
+    if results["n_subjects"] > 1:
+        of = "means over subjects with bootstrap intervals (BCa, 9,999 resamples of subjects)"
+    said = "probabilities" if results["classes"] else "ratings"
     return (
         f"We predicted {_target_text(study['target'])} from "
         f"{plural(results['n_windows'], 'window')} of {plural(results['n_trials'], 'trial')} of "
         f"{plural(results['n_subjects'], 'subject')} with the models {models}. "
         f"Protocol: {results['protocol']}, {plural(results['n_folds'], 'fold')}, seed "
         f"{study['seed']}. Scaling, imputation, penalties and early stopping used training "
-        f"windows only{' after SMOTE' if study['resample'] == 'smote' else ''}. Window "
-        "probabilities were averaged by trial; scores are means over subjects with bootstrap "
-        "intervals (BCa, 9,999 resamples of subjects), beside those of the majority class"
-        f"{permuted + ' of each subject' if study['n_permutations'] else ''}. PhysioEmo "
+        f"windows only{' after SMOTE' if study.get('resample') == 'smote' else ''}. Window "
+        f"{said} were averaged by trial; scores are {of}, beside those of the trivial baseline"
+        f"{permuted if runs else ''}. PhysioEmo "
         f"{results['versions']['physioemo']}, configuration {results['config_hash']}."
     )

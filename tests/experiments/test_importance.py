@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from physioemo.errors import CallError
+from physioemo.experiments.estimator_inputs import connectivity_tokens
 from physioemo.experiments.estimators import build_estimator
 from physioemo.experiments.importance import (
     electrode_importance,
@@ -63,6 +64,44 @@ def test_a_planted_pair_ranks_first_and_stands_above_its_null():
     found = interactions_beside_null(fit, x[300:], NAMES, n_permutations=3)
     assert found.winners and set(found.winners[0][:2]) == {"F4", "C4"}
     assert found.winners[0][2] > 1.3 * found.threshold
+
+
+def test_electrodes_that_add_up_are_not_called_a_web_of_pairs():
+    def added(n, seed):
+        rng = np.random.default_rng(seed)
+        y = rng.integers(0, 2, n)
+        x = rng.normal(size=(n, 8, 4))
+        x[:, 2:4, 1] += 2.0 * y[:, None]
+        return x, y
+
+    x, y = added(300, 0)
+
+    def fit(permutation):
+        labels = y if permutation is None else np.random.default_rng(permutation).permutation(y)
+        return build_estimator("deepsets", "small").fit(x, labels)
+
+    held_out = added(150, 50)[0]
+    found = interactions_beside_null(fit, held_out, [f"E{k}" for k in range(8)])
+    # In plain log-odds all 28 pairs exceed those of permuted labels. Only the two that carry the
+    # effect meet in the curved head behind the mean.
+    assert len(found.winners) <= 2
+    assert not found.winners or set(found.winners[0][:2]) == {"E2", "E3"}
+
+
+def test_an_electrode_leaves_with_what_others_say_of_it():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 400)
+    raw = rng.normal(size=(400, 4, 128))
+    raw[:, 1] = np.where(y[:, None], (raw[:, 0] + raw[:, 1]) / np.sqrt(2), raw[:, 1])
+    pairs = np.triu_indices(4, 1)
+    fisher = np.arctanh([np.corrcoef(w)[pairs] for w in raw])[:, None, :, None]
+    x = connectivity_tokens(np.log(raw.var(axis=2))[:, :, None], fisher)
+    model = build_estimator("logistic").fit(x[:300], y[:300])
+    kept = electrode_importance(model, x[300:], y[300:])
+    gone = electrode_importance(model, x[300:], y[300:], n_own=1)
+    assert set(gone.argsort()[2:]) == {0, 1} and gone[:2].min() > 1.5 * kept[:2].max()
+    found = electrode_interactions(model, x[300:], n_own=1)
+    assert np.nanargmax(found) in (1, 4) and found[0, 1] > 5 * found[2, 3]
 
 
 def test_noise_has_no_winner():
