@@ -6,18 +6,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test bench soak lint clean
 
 demo: $(STAMP)
 	$(BIN)/physioemo demo --out demo --overwrite
 
+# Two workers, each on one core; all tests of live streams run in one of them.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench_features.py
 	$(BIN)/python benchmarks/bench_preprocess.py --quick
 	$(BIN)/python benchmarks/bench_acquisition.py
+
+# Twenty minutes each at 1000 and 2048 Hz; SOAK="--minutes 2 --peers DIR" for other lengths.
+soak: $(STAMP)
+	$(BIN)/python benchmarks/bench_soak.py $(SOAK)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import click
 
 from physioemo.acquisition.lsl import configure_quietly
 from physioemo.acquisition.record_cli import (
+    in_shell,
     refuse_contradictions,
+    refuse_unsealed,
     rig_options,
     run_remote_control,
     start_recording,
@@ -46,6 +49,8 @@ def streams(predicates: tuple[str, ...], seconds: float, as_json: bool) -> None:
     for report in reports:
         for problem in report.problems:
             click.echo(f"! {report.name}: {problem}")
+        for note in report.notes:
+            click.echo(f"  {report.name}: {note}")
     click.echo("Next: physioemo record session.zarr")
 
 
@@ -130,14 +135,19 @@ def record(
     }
     if remote_control:
         return run_remote_control(out, host=host, port=port, token=token, **options)
-    with status_display() as show:
-        summary = start_recording(out, overwrite=overwrite, on_status=show, **options)
+    try:
+        with status_display() as show:
+            summary = start_recording(out, overwrite=overwrite, on_status=show, **options)
+    except KeyboardInterrupt:
+        refuse_unsealed(out)
+        raise
     click.echo(f"Recorded {out}: sealed and checked against the journal.")
     print_quality(summary.quality)
     for problem in summary.problems:
         click.echo(f"! {problem}", err=True)
     rated = bool(summary.recording.ratings.sizes["trial"])
-    follow = f"train {out} --out decoder" if rated else f"report {out} --out report.html"
+    shown = in_shell(out)
+    follow = f"train {shown} --out decoder" if rated else f"report {shown} --out report.html"
     click.echo(f"Next: physioemo {follow}")
     return 1 if summary.problems else 0
 
@@ -152,7 +162,7 @@ def recover(path: Path) -> None:
     for note in recording.notes:
         click.echo(f"Note: {note}.")
     print_quality(recording.quality())
-    click.echo(f"{path} is sealed.\nNext: physioemo inspect {path}")
+    click.echo(f"{path} is sealed.\nNext: physioemo inspect {in_shell(path)}")
 
 
 def publish_options(function: Any) -> Any:
@@ -162,6 +172,18 @@ def publish_options(function: Any) -> Any:
         default=0.0,
         show_default=True,
         help="Wait at most this many seconds until somebody listens to every stream.",
+    )(function)
+    function = click.option(
+        "--fault-seed", default=0, show_default=True, help="Same seed, same faults."
+    )(function)
+    function = click.option(
+        "--fault",
+        "fault_texts",
+        multiple=True,
+        metavar="KIND=VALUE[@STREAM]",
+        help="Plant a fault, for all streams or one; repeatable. jitter=MS, drift=PPM, "
+        "clock-reset=AT,BY, loss=SHARE, duplicates=SHARE, stream-loss=AT,FOR, "
+        "nan=PER_SECOND,SECONDS, rate=FACTOR, stall=AT,FOR.",
     )(function)
     return click.option(
         "--speed",
@@ -185,17 +207,22 @@ def replay(
     ch_names: tuple[str, ...],
     unit: tuple[str, ...],
     rates: tuple[str, ...],
+    fault_texts: tuple[str, ...],
+    fault_seed: int,
 ) -> None:
     """Play a recording, XDF file or file that MNE reads as LSL streams."""
     from physioemo.acquisition.replay import replay as replay_recording
     from physioemo.files import read_recording
 
     configure_quietly()
+    faults = _faults(fault_texts)
     recording = read_recording(file, Overrides.parse(ch_names, unit, rates))
     times = [
         recording[k]["time"].values[[0, -1]] for k in recording.streams if len(recording[k].time)
     ]
     total = max(t[1] for t in times) - min(t[0] for t in times) if times else 0.0
+    described = {k: recording.description(k) for k in recording.streams}
+    _announce(faults, described, fault_seed)
     click.echo(f"Replaying {file}: {', '.join(recording.streams)} ({total:.0f} s). Ctrl-C stops.")
     with progress("replay", min(total, duration or total)) as update:
         n = _until_stopped(
@@ -204,10 +231,31 @@ def replay(
                 speed=speed,
                 duration_seconds=duration,
                 wait_seconds=wait,
+                faults=faults,
+                seed=fault_seed,
                 on_progress=update,
             )
         )
     click.echo("Stopped." if n is None else f"Done: {n} samples published.")
+
+
+def _faults(texts: tuple[str, ...]) -> list[Any]:
+    if not texts:
+        return []
+    from physioemo.acquisition.faults import parse_fault
+
+    return [parse_fault(text) for text in texts]
+
+
+def _announce(faults: list[Any], descriptions: dict[str, Any], seed: int) -> None:
+    if not faults:
+        return
+    from physioemo.acquisition.faults import announce, check_faults
+
+    check_faults(faults, descriptions)
+    for key, description in descriptions.items():
+        for text in announce(faults, key, description, seed):
+            click.echo(f"FAULT {description.name}: {text}")
 
 
 def _until_stopped(work: Callable[[], int]) -> int | None:
@@ -215,6 +263,8 @@ def _until_stopped(work: Callable[[], int]) -> int | None:
     try:
         return work()
     except KeyboardInterrupt:
+        # A second Ctrl-C would break into the end of the outlets.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         return None
 
 
@@ -245,17 +295,22 @@ def simulate(
     rest_seconds: float,
     speed: float,
     wait: float,
+    fault_texts: tuple[str, ...],
+    fault_seed: int,
 ) -> None:
     """Publish a simulated participant: EEG, ECG, EDA, respiration, gaze, markers, ratings.
 
     Its hidden valence, arousal and dominance drive the signals and are published as a stream of
     their own.
     """
+    from physioemo.acquisition.participant import describe_streams
     from physioemo.acquisition.participant_config import ParticipantConfig
     from physioemo.acquisition.simulate import publish_participant
 
     configure_quietly()
     config = ParticipantConfig(seed, effect=effect, montage=montage, sfreq=sfreq, session=session)
+    faults = _faults(fault_texts)
+    _announce(faults, describe_streams(config), fault_seed)
     click.echo("Publishing a SIMULATED participant (no person is recorded). Ctrl-C stops.")
     with progress("simulated participant", duration) as update:
         n = _until_stopped(
@@ -266,6 +321,8 @@ def simulate(
                 rest_seconds=rest_seconds,
                 speed=speed,
                 wait_seconds=wait,
+                faults=faults,
+                fault_seed=fault_seed,
                 on_progress=update,
             )
         )

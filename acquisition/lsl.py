@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from physioemo.acquisition.outlet_header import write_header
 from physioemo.description import CHANNEL_FORMATS, StreamDescription
+from physioemo.devices import adapt_description
 from physioemo.errors import AmbiguousStreamError, NoStreamError, StreamError
 from physioemo.overrides import Overrides, complete_description
 
@@ -179,25 +181,31 @@ def _format_name(number: int) -> str:
 
 
 def describe(info: Any, overrides: Overrides | None = None) -> StreamDescription:
-    """Return the checked description of a stream.
+    """Return the checked description of a stream, read by the table of devices.
 
     Raises
     ------
     StreamDescriptionError
         If names, units or rate are missing and not stated by the user.
     """
-    return complete_description(raw_fields(info), overrides or Overrides())
+    overrides = overrides or Overrides()
+    fields, _ = adapt_description(raw_fields(info), overrides)
+    return complete_description(fields, overrides)
 
 
-def make_outlet(description: StreamDescription, *, simulated: bool = False) -> Any:
+def make_outlet(
+    description: StreamDescription, *, simulated: bool = False, faults: Sequence[str] = ()
+) -> Any:
     """Publish a stream with names, units and types in its LSL header.
 
     Parameters
     ----------
     description : StreamDescription
-        What to publish.
+        What to publish; what its own header says besides is repeated.
     simulated : bool
         Mark the stream as a simulation in its header.
+    faults : sequence of str
+        What is wrong with it on purpose, one sentence each.
     """
     import pylsl
 
@@ -209,12 +217,7 @@ def make_outlet(description: StreamDescription, *, simulated: bool = False) -> A
         description.channel_format,
         description.source_id,
     )
-    info.set_channel_labels(list(description.ch_names))
-    info.set_channel_units(list(description.units))
-    info.set_channel_types(list(description.ch_types))
-    info.desc().append_child_value("manufacturer", "PhysioEmo")
-    if simulated:
-        info.desc().append_child_value("simulated", "true")
+    write_header(info, description, simulated=simulated, faults=faults)
     return pylsl.StreamOutlet(info, max_buffered=BUFFER_SECONDS)
 
 

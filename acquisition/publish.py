@@ -1,8 +1,9 @@
 """Pushing signals into LSL at the pace of their own time stamps."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ CHUNK_SECONDS = 0.02
 
 _GRACE_SECONDS = 2.0
 _SETTLE_SECONDS = 1.0
+_FLUSH_SECONDS = 0.3
+_NOTHING = np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,14 @@ class Block:
         The stretch on the publisher's own time axis.
     parts : mapping of str to (signal, time)
         Samples (time, channel) and times (time,) of each stream, by outlet key.
+    due : mapping of str to ndarray
+        When each sample is sent, on the same axis and not decreasing; when it was, if not given.
     """
 
     start_seconds: float
     stop_seconds: float
     parts: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    due: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def publish(
@@ -43,6 +49,8 @@ def publish(
     speed: float = 1.0,
     simulated: bool = False,
     wait_seconds: float = 0.0,
+    faults: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    outages: Mapping[str, Sequence[tuple[float, float]]] = MappingProxyType({}),
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> int:
@@ -63,6 +71,10 @@ def publish(
         Mark all streams as simulated.
     wait_seconds : float
         Wait at most this long until somebody listens to every stream.
+    faults : mapping of str to sequence of str
+        What the header of each stream says is wrong with it on purpose.
+    outages : mapping of str to sequence of (float, float)
+        From when to when each stream is off the network, in seconds since the beginning.
     should_stop : callable
         Asked before every push.
     on_progress : callable
@@ -70,7 +82,11 @@ def publish(
     """
     import pylsl
 
-    outlets = {k: make_outlet(d, simulated=simulated) for k, d in descriptions.items()}
+    def outlet_of(key: str) -> Any:
+        description = descriptions[key]
+        return make_outlet(description, simulated=simulated, faults=faults.get(key, ()))
+
+    outlets = {key: outlet_of(key) for key in descriptions}
     _wait_for_consumers(outlets, wait_seconds, should_stop)
     n_pushed, began, base, first = 0, time.monotonic(), pylsl.local_clock(), None
     for block in blocks:
@@ -79,13 +95,33 @@ def publish(
             _sleep_until(began + (at - first) / speed, should_stop)
             if should_stop():
                 return n_pushed
-            push(outlets[key], signal, base + (stamps - first))
-            n_pushed += len(signal)
+            for gone in outages:
+                _switch(outlets, gone, at - first, outages[gone], outlet_of)
+            if key in outlets:
+                push(outlets[key], signal, base + (stamps - first))
+                n_pushed += len(signal)
         on_progress(block.stop_seconds - first)
     if any(outlet.have_consumers() for outlet in outlets.values()):
         # liblsl drops what is still in its send buffers when an outlet goes.
         _sleep_until(time.monotonic() + _GRACE_SECONDS, should_stop)
     return n_pushed
+
+
+def _switch(
+    outlets: dict[str, Any],
+    key: str,
+    now: float,
+    outages: Sequence[tuple[float, float]],
+    outlet_of: Callable[[str], Any],
+) -> None:
+    """Take a stream off the network, or put it back, as its outages say."""
+    is_gone = any(start <= now < stop for start, stop in outages)
+    if is_gone and key in outlets:
+        # What the outlet still has in its buffers is sent while a reference lives.
+        time.sleep(_FLUSH_SECONDS)
+        del outlets[key]
+    elif not is_gone and key not in outlets:
+        outlets[key] = outlet_of(key)
 
 
 def _wait_for_consumers(
@@ -103,12 +139,17 @@ def _wait_for_consumers(
 def _chunks(
     block: Block, chunk_seconds: float
 ) -> Iterator[tuple[float, str, np.ndarray, np.ndarray]]:
-    """Cut a block into short chunks; each is due when its last sample has been taken."""
+    """Cut a block into short chunks; each is due when its last sample has been taken.
+
+    After each comes one of no stream, so that time goes on where nothing is sent.
+    """
     edges = np.arange(block.start_seconds, block.stop_seconds, chunk_seconds)[1:]
     edges = np.append(edges, block.stop_seconds)
     # Stamps of some devices step backwards; the running maximum keeps the order of samples.
     cuts = {
-        key: np.searchsorted(np.maximum.accumulate(stamps), edges) if len(stamps) else None
+        key: np.searchsorted(np.maximum.accumulate(block.due.get(key, stamps)), edges)
+        if len(stamps)
+        else None
         for key, (_, stamps) in block.parts.items()
     }
     done = dict.fromkeys(block.parts, 0)
@@ -122,6 +163,7 @@ def _chunks(
                 part = slice(done[key], stop)
                 done[key] = stop
                 yield float(edge), key, signal[part], stamps[part]
+        yield float(edge), "", _NOTHING, _NOTHING
 
 
 def _sleep_until(due: float, should_stop: Callable[[], bool]) -> None:

@@ -1,5 +1,6 @@
 """What ``record`` does with a rig, and by remote control."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -7,10 +8,17 @@ from typing import Any
 
 import click
 
-from physioemo.errors import CallError
+from physioemo.errors import CallError, StoreError
 from physioemo.overrides import Overrides
 
-__all__ = ["refuse_contradictions", "rig_options", "run_remote_control", "start_recording"]
+__all__ = [
+    "in_shell",
+    "refuse_contradictions",
+    "refuse_unsealed",
+    "rig_options",
+    "run_remote_control",
+    "start_recording",
+]
 
 _WAIT_SECONDS = 10.0
 
@@ -80,6 +88,30 @@ def refuse_contradictions(
         raise CallError(
             "found --remote-control with --overwrite, expected one; a remote client may not "
             "replace recordings"
+        )
+
+
+def in_shell(path: Path) -> str:
+    """Return a path as it is typed: in quotes if it holds a space or a sign of the shell."""
+    text = str(path)
+    return text if re.fullmatch(r"[\w@%+=:,./\\-]+", text) else f'"{text}"'
+
+
+def refuse_unsealed(out: Path) -> None:
+    """Say how a recording goes on that a second Ctrl-C kept from being sealed.
+
+    Raises
+    ------
+    StoreError
+        If there is one.
+    """
+    from physioemo.store import JOURNAL
+
+    if (out / JOURNAL).exists():
+        raise StoreError(
+            f"found that the recording {out} was stopped twice before it was sealed, expected "
+            "once; what was written is kept, up to the last quarter of a second: run 'physioemo "
+            f"recover {in_shell(out)}'"
         )
 
 

@@ -231,6 +231,7 @@ def find_problems(
         if description.name in failures:
             why = failures[description.name]
             problems.append(f"{what}: {why} before the end; everything up to then is kept")
+        problems += _return_problems(what, recording[key].attrs)
         if not quality["n_samples"]:
             if description.sfreq > 0:
                 problems.append(f"{what}: found no data, expected {description.sfreq:g} Hz")
@@ -251,6 +252,22 @@ def find_problems(
             problems += rate_problem(
                 description.name, description.sfreq, recording[key]["time"].values
             )
+    return problems
+
+
+def _return_problems(what: str, attrs: dict[Any, Any]) -> list[str]:
+    n, unsynced = len(attrs.get("reconnected_samples", ())), attrs.get("n_unsynced_samples", 0)
+    problems = []
+    if n:
+        problems.append(
+            f"{what}: found that its program went and came back {n} time{'s' if n > 1 else ''}, "
+            "expected one that stays; each part is corrected by its own clock"
+        )
+    if unsynced:
+        problems.append(
+            f"{what}: found {unsynced} samples of a program that went before its clock was "
+            "measured, expected a second of it; their time is unsynced and may be wrong"
+        )
     return problems
 
 

@@ -11,14 +11,14 @@ import numpy as np
 from physioemo.acquisition.lsl import clock_offset, pull
 from physioemo.clock import find_gaps
 from physioemo.description import StreamDescription
-from physioemo.journal import FrameKind, Journal, encode_samples
+from physioemo.journal import RECONNECTED, FrameKind, Journal, encode_samples
 
 __all__ = ["ClockWatch", "StreamStatus", "StreamTap"]
 
 _POLL_SECONDS = 0.02
 _RATE_SECONDS = 5.0
 _SILENT_SECONDS = 1.5
-_CLOCK_SECONDS = 5.0
+_CLOCK_SECONDS = 1.0  # liblsl measures every two seconds; what is new is written
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,24 @@ class StreamTap:
         from pylsl import local_clock
 
         values, stamps = pull(self.inlet, timeout_seconds=timeout_seconds)
+        if self.inlet.was_clock_reset():
+            self._note_return(journal, local_clock())
         if not len(stamps):
             return 0
         payload = encode_samples(stamps, values, local_clock())
         journal.append(FrameKind.SAMPLES, self.number, payload)
         self._count(values, stamps, time.monotonic())
         return len(stamps)
+
+    def _note_return(self, journal: Journal, now: float) -> None:
+        """Write that the stream came back: from here on its clock may be another one."""
+        event = {
+            "event": RECONNECTED,
+            "stream": self.description.name,
+            "n_samples_before": self._n_samples,
+            "local_seconds": now,
+        }
+        journal.append_json(FrameKind.EVENT, self.number, event)
 
     def _count(self, values: np.ndarray, stamps: np.ndarray, received: float) -> None:
         joined = np.concatenate([self._last_stamp, stamps])
@@ -152,7 +164,7 @@ class StreamTap:
 
 
 class ClockWatch:
-    """Measures every stream's clock offset every five seconds.
+    """Writes every new measurement of every stream's clock offset.
 
     Parameters
     ----------
@@ -170,11 +182,13 @@ class ClockWatch:
         return thread
 
     def _run(self, journal: Journal, stop: threading.Event) -> None:
+        last: dict[int, float] = {}
         while not stop.is_set():
             for tap in self.taps:
                 # A probe of an answering stream takes 0.6 s once and nothing afterwards.
                 triple = None if stop.is_set() else clock_offset(tap.inlet, timeout_seconds=1.0)
-                if triple is not None:
+                if triple is not None and triple[0] != last.get(tap.number):
+                    last[tap.number] = float(triple[0])
                     tap.clock_offset_seconds = float(triple[1])
                     journal.append(FrameKind.CLOCK, tap.number, triple.astype("<f8").tobytes())
             stop.wait(_CLOCK_SECONDS)

@@ -2,13 +2,15 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace as replaced
 from itertools import islice
 
 import numpy as np
 
-from physioemo.acquisition.publish import Block, publish
+from physioemo.acquisition.faults import Fault
+from physioemo.acquisition.publish import Block
+from physioemo.acquisition.publish_faults import publish_with_faults
 from physioemo.description import StreamDescription
 from physioemo.errors import CallError
 from physioemo.recording import Recording
@@ -25,6 +27,8 @@ def replay(
     speed: float = 1.0,
     duration_seconds: float | None = None,
     wait_seconds: float = 0.0,
+    faults: Sequence[Fault] = (),
+    seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> int:
@@ -40,21 +44,27 @@ def replay(
         Stop after this much of the recording (whole seconds are published).
     wait_seconds : float
         Wait at most this long until somebody listens to every stream.
+    faults : sequence of Fault
+        What to plant; see :mod:`physioemo.acquisition.faults`.
+    seed : int
+        Same seed, same faults.
     should_stop, on_progress : callable
         See :func:`physioemo.acquisition.publish.publish`.
 
     Raises
     ------
     CallError
-        If the speed is not positive.
+        If the speed is not positive, or a fault is for a stream that is not there.
     """
     if not speed > 0:
         raise CallError(f"found a speed of {speed}, expected a positive number such as 1 or 10")
     streams = replay_streams(recording)
     n_blocks = None if duration_seconds is None else math.ceil(duration_seconds / _BLOCK_SECONDS)
-    return publish(
+    return publish_with_faults(
         islice(replay_blocks(recording, streams), n_blocks),
         {key: description for key, (description, _, _) in streams.items()},
+        faults,
+        seed=seed,
         speed=speed,
         simulated=recording.simulated,
         wait_seconds=wait_seconds,
@@ -87,7 +97,7 @@ def replay_streams(recording: Recording) -> Streams:
 
 
 def _as_replay(description: StreamDescription, source_id: str) -> StreamDescription:
-    return replaced(description, source_id=source_id, uid="", hostname="", xml="")
+    return replaced(description, source_id=source_id, uid="", hostname="")
 
 
 def _marker_description() -> StreamDescription:

@@ -14,8 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from physioemo.device_row import Device
+from physioemo.device_table import DEVICES
 from physioemo.errors import CallError
 from physioemo.modality import MODALITIES
+from physioemo.overrides import NO_DEVICE
 from physioemo.units import canonical_unit
 
 __all__ = ["DEFAULT_FRESHNESS_SECONDS", "POLICIES", "QUERY", "Rig", "RigStream", "nearest"]
@@ -75,6 +78,8 @@ class RigStream:
         Row of :data:`physioemo.modality.MODALITIES`; by the stream's type if empty.
     montage : str
         MNE's name of the electrode layout.
+    device : str
+        Row of the device table by which it is read, ``"none"`` for none; recognised if empty.
     required : bool
         Whether nothing may be recorded without it.
     on_missing, on_late : str
@@ -103,6 +108,7 @@ class RigStream:
     max_round_trip_ms: float | None = None
     modality: str = ""
     montage: str = ""
+    device: str = ""
     required: bool = True
     on_missing: str = ""
     on_late: str = ""
@@ -206,6 +212,8 @@ class Rig:
         How long a session lasts, for the disk.
     min_free_gib : float, optional
         Free disk below which nothing is recorded.
+    devices : sequence of Device
+        Rows of the device table that are the lab's own.
     text : str
         The file's text, which a recording keeps.
 
@@ -219,10 +227,12 @@ class Rig:
     streams: Sequence[RigStream]
     planned_minutes: float | None = None
     min_free_gib: float | None = None
+    devices: Sequence[Device] = ()
     text: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "streams", tuple(self.streams))
+        object.__setattr__(self, "devices", tuple(self.devices))
         for problem in self._problems():
             raise CallError(problem)
 
@@ -233,6 +243,14 @@ class Rig:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 yield f"found {name} = {value}, expected a number above 0"
+        known = {row.key for row in (*DEVICES, *self.devices)} | {NO_DEVICE}
+        for stream in self.streams:
+            if stream.device and stream.device not in known:
+                hint = nearest(stream.device, known) or f"; there are {', '.join(sorted(known))}"
+                yield (
+                    f"[streams.{stream.key}]: found device = {stream.device!r}, expected a row of "
+                    f"the device table{hint}"
+                )
         keys: set[str] = set()
         asked: dict[tuple[tuple[str, str], ...], str] = {}
         for stream in self.streams:

@@ -16,7 +16,7 @@ from physioemo.acquisition.lsl import open_inlet, raw_fields
 from physioemo.acquisition.rig import Rig
 from physioemo.acquisition.rig_judge import Problem, StreamCheck, judge
 from physioemo.acquisition.rig_measure import watch
-from physioemo.acquisition.rig_network import RigMatch, find_rig
+from physioemo.acquisition.rig_network import RigMatch, adapted_fields, find_rig
 from physioemo.errors import PhysioEmoError
 
 __all__ = ["RigCheck", "check_rig"]
@@ -159,4 +159,4 @@ def _check_stream(match: RigMatch, rig: Rig, seconds: float) -> StreamCheck:
         watched = watch(inlet, seconds)
     finally:
         inlet.close_stream()
-    return judge(stream, rig, facts, raw_fields(full), watched)
+    return judge(stream, rig, facts, adapted_fields(raw_fields(full), stream, rig), watched)

@@ -8,6 +8,7 @@ from typing import Any
 from physioemo.acquisition.lsl import find_streams, open_inlet, raw_fields
 from physioemo.acquisition.rig import Rig, RigStream
 from physioemo.acquisition.rig_network import is_complete, says_units
+from physioemo.devices import adapt_description
 from physioemo.modality import stream_modality
 
 __all__ = ["rig_from_network"]
@@ -43,7 +44,7 @@ def rig_from_network(
     for info in infos:
         inlet, full = open_inlet(info)
         inlet.close_stream()
-        fields.append(raw_fields(full))
+        fields.append(adapt_description(raw_fields(full))[0])
     streams: list[RigStream] = []
     missing: list[str] = []
     for one in fields:
@@ -55,7 +56,7 @@ def rig_from_network(
 
 
 def _key(fields: Mapping[str, Any], taken: Sequence[str]) -> str:
-    modality = stream_modality(fields["stype"])
+    modality = fields.get("modality") or stream_modality(fields["stype"])
     stem = modality if modality != "other" else fields["name"].casefold()
     stem = re.sub(r"[^\w-]+", "-", stem).strip("-") or "stream"
     numbered = (f"{stem}-{i}" if i > 1 else stem for i in itertools.count(1))
@@ -67,7 +68,7 @@ def _rig_stream(
 ) -> RigStream:
     same = (fields["name"], fields["source_id"])
     twins = [f for f in everything if (f["name"], f["source_id"]) == same]
-    modality = stream_modality(fields["stype"])
+    modality = fields.get("modality") or stream_modality(fields["stype"])
     is_text = fields["channel_format"] == "string"
     complete = is_complete(fields["ch_names"])
     return RigStream(

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from physioemo.acquisition.rig import Rig, RigStream, nearest
+from physioemo.device_row import Device
+from physioemo.devices import adapt_description
 from physioemo.errors import CallError, UnitError
 from physioemo.modality import stream_modality
 from physioemo.overrides import Overrides
@@ -13,6 +15,7 @@ from physioemo.units import canonical_unit
 
 __all__ = [
     "RigMatch",
+    "adapted_fields",
     "description_problems",
     "find_rig",
     "is_complete",
@@ -155,7 +158,7 @@ def description_problems(stream: RigStream, fields: Mapping[str, Any]) -> list[s
         pairs = [(f, w) for f, w in zip(found, wanted, strict=False) if f != w]
         if pairs:
             problems.append(f"found the unit {pairs[0][0]!r}, expected {pairs[0][1]!r}")
-    modality = stream_modality(fields["stype"])
+    modality = fields.get("modality") or stream_modality(fields["stype"])
     if stream.modality and modality not in (stream.modality, "other"):
         problems.append(
             f"found the type {fields['stype']!r} ({modality}), expected {stream.modality}"
@@ -200,25 +203,50 @@ def rig_overrides(found: Mapping[str, Mapping[str, Any]], rig: Rig) -> Overrides
     CallError
         If two streams of one name would need different statements.
     """
-    tables: dict[str, dict[str, Any]] = {"ch_names": {}, "units": {}, "sfreq": {}}
+    tables: dict[str, dict[str, Any]] = {t: {} for t in ("ch_names", "units", "sfreq", "device")}
     for stream in rig.streams:
         fields = found.get(stream.key)
         if fields is None:
             continue
-        for table, value in _lacking(stream, fields).items():
+        for table, value in _lacking(stream, fields, rig.devices).items():
             name = fields["name"]
             if tables[table].setdefault(name, value) != value:
                 raise CallError(
                     f"found two streams named {name!r} for which the rig states different {table}, "
                     "expected one statement per name; rename one of them in its program"
                 )
-    return Overrides(**tables)
+    return Overrides(**tables, device_rows=tuple(rig.devices))
 
 
-def _lacking(stream: RigStream, fields: Mapping[str, Any]) -> dict[str, Any]:
+def adapted_fields(fields: Mapping[str, Any], stream: RigStream, rig: Rig) -> dict[str, Any]:
+    """Return what a stream says, read by the device table as far as the rig states nothing.
+
+    Parameters
+    ----------
+    fields : mapping
+        :func:`physioemo.acquisition.lsl.raw_fields` of the stream.
+    stream : RigStream
+        What is asked for.
+    rig : Rig
+        The contract.
+    """
+    alone = replace(rig, streams=(stream,))
+    return adapt_description(fields, rig_overrides({stream.key: fields}, alone))[0]
+
+
+def _lacking(
+    stream: RigStream, fields: Mapping[str, Any], rows: Sequence[Device]
+) -> dict[str, Any]:
     stated: dict[str, Any] = {}
+    if stream.device:
+        stated["device"] = stream.device
     if stream.channels and not is_complete(fields["ch_names"]):
         stated["ch_names"] = stream.channels
+    elif stream.channels and stream.channels == tuple(fields["ch_names"]):
+        overrides = Overrides(device={fields["name"]: stream.device}, device_rows=tuple(rows))
+        if adapt_description(fields, overrides)[0]["ch_names"] != stream.channels:
+            # The rig asks for the vendor's own names.
+            stated["ch_names"] = stream.channels
     if stream.units and not says_units(fields["units"]):
         stated["units"] = stream.units
     if stream.sfreq and not fields["sfreq"]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from physioemo.acquisition.rig import QUERY, Rig, RigStream, nearest
+from physioemo.acquisition.rig_devices import device_tables, read_devices
 from physioemo.errors import CallError, PhysioEmoError, StoreError, UnitError
 
 __all__ = ["parse_rig", "read_rig", "to_toml", "write_rig"]
@@ -55,10 +56,22 @@ _STREAM_FIELDS: dict[str, _Reader] = {
     "max_round_trip_ms": _A_NUMBER,
     "modality": (_text, 'a text such as "eeg"'),
     "montage": (_text, 'a text such as "biosemi32"'),
+    "device": (_text, 'a text such as "muse-lsl", or "none"'),
     "required": (_switch, "true or false"),
     "on_missing": (_text, 'a text such as "wait"'),
     "on_late": (_text, 'a text such as "wait"'),
     "on_lost": (_text, 'a text such as "warn"'),
+}
+_DEVICE_FIELDS: dict[str, _Reader] = {
+    **dict.fromkeys(("key", "name", "type", "source_id", "manufacturer"), _A_TEXT),
+    **dict.fromkeys(("title", "source", "modality", "validity"), _A_TEXT),
+    "labels": (_texts, "a list of patterns"),
+    "ch_names": (_texts, 'a list of names such as ["Fp1", "Fp2"]'),
+    "channels": (_number, "the number of channels"),
+}
+_CHANNEL_FIELDS: dict[str, _Reader] = {
+    **dict.fromkeys(("label", "name", "unit", "type"), _A_TEXT),
+    "wrong_units": (_texts, "a list of units"),
 }
 _ALWAYS = ("name", "sfreq", "channels", "required")
 _HEADER = re.compile(r"\s*\[+\s*(.+?)\s*\]+\s*(#.*)?$")
@@ -114,8 +127,10 @@ def parse_rig(text: str, *, where: str = "the rig") -> Rig:
         raise CallError(
             f"found 'streams' without sections in {where}, expected sections such as [streams.eeg]"
         )
-    fields = page.fields(table, _RIG_FIELDS, "", required=("name",), also=("streams",))
+    rows = table.pop("device", [])
+    fields = page.fields(table, _RIG_FIELDS, "", required=("name",), also=("streams", "device"))
     try:
+        fields["devices"] = read_devices(page.fields, rows, _DEVICE_FIELDS, _CHANNEL_FIELDS, where)
         return Rig(**fields, streams=[_stream(page, k, s) for k, s in streams.items()], text=text)
     except (CallError, UnitError) as error:
         message = str(error)
@@ -200,6 +215,8 @@ def to_toml(rig: Rig) -> str:
             lines.append(f"{name} = {_value(getattr(rig, name))}")
     for stream in rig.streams:
         lines += ["", f"[streams.{_key(stream.key)}]", *_stream_lines(stream)]
+    for header, fields in device_tables(tuple(rig.devices)):
+        lines += ["", header, *(f"{name} = {_value(value)}" for name, value in fields.items())]
     return "\n".join(lines) + "\n"
 
 

@@ -1,14 +1,16 @@
 """The simulated participant as LSL streams, marked as simulated wherever it shows."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from physioemo.acquisition.faults import Fault
 from physioemo.acquisition.participant import Block as SimulatedBlock
 from physioemo.acquisition.participant import ParticipantConfig, describe_streams
 from physioemo.acquisition.participant_config import sampling_rates
-from physioemo.acquisition.publish import Block, publish
+from physioemo.acquisition.publish import Block
+from physioemo.acquisition.publish_faults import publish_with_faults
 from physioemo.acquisition.simulated_session import simulate_session
 from physioemo.description import StreamDescription
 
@@ -23,6 +25,8 @@ def publish_participant(
     rest_seconds: float = 2.0,
     speed: float = 1.0,
     wait_seconds: float = 0.0,
+    faults: Sequence[Fault] = (),
+    fault_seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> int:
@@ -36,6 +40,10 @@ def publish_participant(
         Length of the session; without end by default.
     trial_seconds, rest_seconds : float
         Length of a clip and of the neutral time before it.
+    faults : sequence of Fault
+        What to plant; see :mod:`physioemo.acquisition.faults`.
+    fault_seed : int
+        Same seed, same faults.
     speed, wait_seconds, should_stop, on_progress
         See :func:`physioemo.acquisition.publish.publish`.
     """
@@ -45,9 +53,11 @@ def publish_participant(
         trial_seconds=trial_seconds,
         rest_seconds=rest_seconds,
     )
-    return publish(
+    return publish_with_faults(
         simulated_blocks(blocks, config),
         describe_streams(config),
+        faults,
+        seed=fault_seed,
         speed=speed,
         simulated=True,
         wait_seconds=wait_seconds,

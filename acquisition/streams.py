@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from physioemo.acquisition.lsl import find_streams, open_inlet, pull, raw_fields
+from physioemo.acquisition.outlet_header import stated_faults
 from physioemo.clock import measured_rate
+from physioemo.devices import adapt_description
 from physioemo.errors import PhysioEmoError
 from physioemo.overrides import Overrides, complete_description
 
@@ -36,6 +38,10 @@ class StreamReport:
         The declared rate (0 = irregular) and the one that the stamps show; NaN if unknown.
     problems : tuple of str
         What would keep it from being recorded, or would surprise later.
+    device : str
+        Row of the device table that it fits; empty if none.
+    notes : tuple of str
+        How it is read: what the device table fills in, and which faults it was made with.
     """
 
     name: str
@@ -50,6 +56,8 @@ class StreamReport:
     nominal_rate_hz: float
     measured_rate_hz: float
     problems: tuple[str, ...]
+    device: str = ""
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary; an unknown rate is None."""
@@ -76,10 +84,12 @@ def list_streams(
 def _report(info: Any, measure_seconds: float, twins: Counter[tuple[str, str]]) -> StreamReport:
     problems: list[str] = []
     stamps = np.zeros(0)
+    notes: tuple[str, ...] = ()
     fields = raw_fields(info)
     try:
         inlet, full = open_inlet(info)
-        fields = raw_fields(full)
+        fields, notes = adapt_description(raw_fields(full))
+        notes = (*notes, *(f"made with a fault: {text}" for text in stated_faults(fields["xml"])))
         complete_description(fields, Overrides())
     except PhysioEmoError as error:
         problems.append(str(error))
@@ -102,6 +112,8 @@ def _report(info: Any, measure_seconds: float, twins: Counter[tuple[str, str]]) 
         nominal_rate_hz=sfreq,
         measured_rate_hz=rate,
         problems=tuple(problems),
+        device=fields.get("device", ""),
+        notes=notes,
     )
 
 

@@ -39,6 +39,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "replay": ("physioemo.acquisition.cli", "replay", "Play a recording as LSL streams."),
     "report": ("physioemo.experiments.cli", "report", "Write one self-contained HTML file."),
     "rig": ("physioemo.acquisition.rig_cli", "rig", "Check the streams that a study needs."),
+    "selftest-sync": (
+        "physioemo.acquisition.selftest_cli",
+        "selftest_sync",
+        "Prove that everything is on one clock.",
+    ),
     "simulate": ("physioemo.acquisition.cli", "simulate", "Publish a simulated participant."),
     "streams": ("physioemo.acquisition.cli", "streams", "What is on the LSL network."),
     "study": ("physioemo.experiments.study_cli", "study", "Run a declared study."),

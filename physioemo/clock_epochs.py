@@ -8,16 +8,27 @@ rules on the time between measurements miss.
 
 Between the last measurement of one epoch and the first of the next, the samples say where the
 clock changed: at the step of their stamps that fits least to the others.
+
+Where the recorder noticed that a stream's program had gone and come back
+(:func:`correct_connections`), nothing has to be guessed from values: each connection has its own
+measurements, so that even a clock that differs by a millisecond is told from the one before.
 """
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from physioemo.clock import correct_time
 
-__all__ = ["CorrectedTime", "correct_epochs", "measurement_epochs"]
+__all__ = [
+    "Connection",
+    "CorrectedTime",
+    "correct_connections",
+    "correct_epochs",
+    "measurement_epochs",
+]
 
 _STEP_SECONDS = 0.02  # offsets over a busy wireless network scatter by less
 _STEP_SCATTERS = 10.0
@@ -25,6 +36,23 @@ _DRIFT = 1e-3  # no clock of a computer is wrong by more
 _REACH_SECONDS = 10.0  # a measurement speaks for samples this near
 _FAR_SECONDS = 5.0
 _OVERLAP_SECONDS = 1.0  # samples are written up to this long after their stamps
+_NOTICE_SECONDS = 0.2  # the recorder notices a new connection up to this late
+
+
+class Connection(NamedTuple):
+    """A stream came back: its program was started again, perhaps on another computer.
+
+    Parameters
+    ----------
+    first_sample, stop_sample : int
+        The first sample of the new connection is one of these (the end excluded).
+    noticed_seconds : float
+        When the recorder noticed, on its own clock.
+    """
+
+    first_sample: int
+    stop_sample: int
+    noticed_seconds: float
 
 
 class CorrectedTime(NamedTuple):
@@ -38,11 +66,15 @@ class CorrectedTime(NamedTuple):
         First sample of each later epoch.
     n_ignored : int
         Measurements that were out of line and not used.
+    n_unsynced : int
+        Samples of connections that ended before their clock was measured; they are corrected
+        by the clock of the connection before, or after, and may be wrong.
     """
 
     time: np.ndarray
     resets: tuple[int, ...]
     n_ignored: int
+    n_unsynced: int = 0
 
 
 def correct_epochs(
@@ -79,6 +111,62 @@ def correct_epochs(
     )
     resets = tuple(i for i in edges[1:-1] if 0 < i < len(raw_time))
     return CorrectedTime(time, resets, n_ignored)
+
+
+def correct_connections(
+    raw_time: np.ndarray,
+    clock_time: np.ndarray,
+    offset_seconds: np.ndarray,
+    sfreq: float,
+    connections: Sequence[Connection] = (),
+) -> CorrectedTime:
+    """Map a device's stamps to the session clock, each connection by its own measurements.
+
+    Parameters
+    ----------
+    raw_time : ndarray, shape (time,)
+        Stamps in the order in which they were recorded.
+    clock_time, offset_seconds : ndarray, shape (measurement,)
+        Time on the device's clock and what has to be added, in the order of measurement.
+    sfreq : float
+        Nominal rate in Hz, 0 for an irregular stream.
+    connections : sequence of Connection
+        Every later connection, in order; with none this is :func:`correct_epochs`.
+    """
+    raw_time = np.asarray(raw_time, float)
+    clock_time, offset = np.asarray(clock_time, float), np.asarray(offset_seconds, float)
+    edges = [0, *(_first_sample(raw_time, sfreq, c) for c in connections), len(raw_time)]
+    noticed = np.array([c.noticed_seconds for c in connections]) - _NOTICE_SECONDS
+    number = np.searchsorted(noticed, clock_time + offset, side="right")
+    measured = np.unique(number)
+    parts, n_unsynced = [], 0
+    for i, (start, stop) in enumerate(itertools.pairwise(edges)):
+        # The clock of the connection before is the likelier one: programs restart, too.
+        source = i if i in measured else _nearest_before(i, measured)
+        own = number == source
+        parts.append(correct_epochs(raw_time[start:stop], clock_time[own], offset[own], sfreq))
+        n_unsynced += 0 if i == source else stop - start
+    resets = {e for e in edges[1:-1] if 0 < e < len(raw_time)}
+    resets |= {start + r for start, part in zip(edges, parts, strict=False) for r in part.resets}
+    time = np.concatenate([part.time for part in parts])
+    ignored = sum(p.n_ignored for i, p in enumerate(parts) if i in measured)
+    return CorrectedTime(time, tuple(sorted(resets)), ignored, n_unsynced)
+
+
+def _nearest_before(number: int, measured: np.ndarray) -> int:
+    before = measured[measured < number]
+    if len(before):
+        return int(before[-1])
+    return int(measured[0]) if len(measured) else -1
+
+
+def _first_sample(raw_time: np.ndarray, sfreq: float, connection: Connection) -> int:
+    """Return the first sample of a connection: where the stamps step out of line."""
+    first, stop = connection.first_sample, min(connection.stop_sample, len(raw_time))
+    if sfreq <= 0 or stop - first < 2 or first < 1:
+        return min(first, len(raw_time))
+    odd = np.abs(np.diff(raw_time[first - 1 : stop]) - 1 / sfreq)
+    return first + int(np.argmax(odd))
 
 
 def measurement_epochs(

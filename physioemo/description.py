@@ -49,6 +49,9 @@ class StreamDescription:
         Modality of each channel; the stream's if empty.
     source_id, uid, hostname, xml : str
         Origin as LSL reports it, and the stream's whole LSL header.
+    device, adapted : str
+        Row of the device table by which it was read, and what was changed; see
+        :mod:`physioemo.devices`.
 
     Raises
     ------
@@ -68,6 +71,8 @@ class StreamDescription:
     uid: str = ""
     hostname: str = ""
     xml: str = ""
+    device: str = ""
+    adapted: str = ""
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__

@@ -28,9 +28,20 @@ import numpy as np
 
 from physioemo.errors import DiskFullError, StoreError
 
-__all__ = ["Frame", "FrameKind", "Journal", "decode_samples", "encode_samples", "scan_frames"]
+__all__ = [
+    "RECONNECTED",
+    "Frame",
+    "FrameKind",
+    "Journal",
+    "decode_samples",
+    "encode_samples",
+    "scan_frames",
+]
 
 MAGIC = b"PEj1"
+RECONNECTED = "reconnected"
+"""Name of the event that stands before the first samples of a stream that came back."""
+
 _HEADER = struct.Struct("<4sBBHIQII")
 _SAMPLES = struct.Struct("<Id")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from physioemo.clock_epochs import Connection
 from physioemo.description import CHANNEL_FORMATS, StreamDescription, group_key
 from physioemo.errors import DamagedRecordingError
-from physioemo.journal import Frame, FrameKind, decode_samples, scan_frames
+from physioemo.journal import RECONNECTED, Frame, FrameKind, decode_samples, scan_frames
 from physioemo.stream import make_stream
 
 __all__ = ["JournalContents", "journal_segments", "load_journal_stream", "read_journal"]
@@ -102,8 +103,13 @@ def load_journal_stream(contents: JournalContents, number: int) -> xr.Dataset:
     n_channels, dtype = len(description.ch_names), CHANNEL_FORMATS[description.channel_format]
     stamps: list[np.ndarray] = [np.zeros(0)]
     values: list[np.ndarray] = [np.zeros((0, n_channels), dtype or object)]
+    back: list[tuple[int, float]] = []  # frame of samples that follows, when it was noticed
     for frame in _frames(contents.folder):
-        if frame.kind is FrameKind.SAMPLES and frame.stream == number:
+        if frame.stream != number:
+            continue
+        if frame.kind is FrameKind.EVENT and frame.json().get("event") == RECONNECTED:
+            back.append((len(stamps), float(frame.json()["local_seconds"])))
+        elif frame.kind is FrameKind.SAMPLES:
             frame_stamps, frame_values, _ = decode_samples(frame.payload, n_channels, dtype)
             # Copies, so that one small frame does not keep its whole file in memory.
             stamps.append(frame_stamps.copy())
@@ -114,4 +120,14 @@ def load_journal_stream(contents: JournalContents, number: int) -> xr.Dataset:
         description,
         raw_time=np.concatenate(stamps),
         clock_offsets=np.stack(offsets) if offsets else None,
+        connections=_connections(back, [len(s) for s in stamps]),
     )
+
+
+def _connections(back: list[tuple[int, float]], lengths: list[int]) -> list[Connection]:
+    ends = np.cumsum(lengths).tolist()
+    # The frame after a connection was noticed may begin with samples of the one before.
+    return [
+        Connection(ends[frame - 1], ends[min(frame, len(ends) - 1)], seconds)
+        for frame, seconds in back
+    ]

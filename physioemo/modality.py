@@ -50,6 +50,10 @@ MODALITIES: dict[str, Modality] = {
         Modality("prediction", ("prediction", "vad"), "misc", True, True),
         Modality("ground_truth", ("groundtruth", "ground_truth"), "misc", False, True),
         Modality("stim", ("stim", "trigger", "status"), "stim"),
+        Modality("device_time", ("device_time",), "misc", True, True),
+        Modality("validity", ("validity",), "misc", True, True),
+        Modality("rotation", ("rotation", "gyroscope", "gyro"), "misc"),
+        Modality("auxiliary", ("auxiliary", "aux"), "misc", True, True),
         Modality("other", (), "misc", True, True),
     )
 }

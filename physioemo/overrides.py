@@ -5,9 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from physioemo.description import StreamDescription, text_units
+from physioemo.device_row import Device
 from physioemo.errors import CallError
 
-__all__ = ["Overrides", "complete_description"]
+__all__ = ["NO_DEVICE", "Overrides", "complete_description"]
+
+NO_DEVICE = "none"
+"""What a user states of a stream that is to be taken as it is."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,17 @@ class Overrides:
         Units: one for all channels, or one per channel.
     sfreq : dict of str to float
         Sampling rates in Hz.
+    device : dict of str to str
+        Row of the device table to read a stream by; ``"none"`` takes it as it is.
+    device_rows : tuple of Device
+        Rows of the lab's own.
     """
 
     ch_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     units: dict[str, tuple[str, ...]] = field(default_factory=dict)
     sfreq: dict[str, float] = field(default_factory=dict)
+    device: dict[str, str] = field(default_factory=dict)
+    device_rows: tuple[Device, ...] = ()
 
     @classmethod
     def parse(

@@ -1,11 +1,13 @@
 """One stream of a recording as an :class:`xarray.Dataset`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from physioemo.clock import correct_time, find_gaps, measured_rate
+from physioemo.clock import find_gaps, measured_rate
+from physioemo.clock_epochs import Connection, CorrectedTime, correct_connections
 from physioemo.description import CHANNEL_FORMATS, StreamDescription
 from physioemo.errors import DataError, SignalError
 from physioemo.units import conversion_factor, joint_unit
@@ -35,6 +37,7 @@ def make_stream(
     time: np.ndarray | None = None,
     raw_time: np.ndarray | None = None,
     clock_offsets: np.ndarray | None = None,
+    connections: Sequence[Connection] = (),
 ) -> xr.Dataset:
     """Return a stream of a recording.
 
@@ -51,6 +54,9 @@ def make_stream(
         Stamps as the device's computer gave them, in seconds.
     clock_offsets : ndarray, shape (measurement, 3), optional
         Remote time, offset and uncertainty, all in seconds.
+    connections : sequence of Connection, optional
+        When the stream's program came back; the attribute ``reconnected_samples`` says where,
+        ``n_unsynced_samples`` how many samples no measurement of their own clock covers.
 
     Raises
     ------
@@ -64,8 +70,15 @@ def make_stream(
             f"stream {description.name!r}: found samples of shape {signal.shape}, expected "
             f"(time, {len(description.ch_names)})"
         )
-    if time is None:
-        time = _default_time(len(signal), description, raw_time, offsets)
+    attrs = _attributes(description)
+    if time is None and raw_time is not None:
+        corrected = _corrected(raw_time, offsets, description, connections)
+        time = corrected.time
+        if connections:
+            attrs["reconnected_samples"] = list(corrected.resets)
+            attrs["n_unsynced_samples"] = corrected.n_unsynced
+    elif time is None:
+        time = _default_time(len(signal), description)
     raw_time = time if raw_time is None else raw_time
     for what, stamps in (("time", time), ("raw_time", raw_time)):
         _check_stamps(stamps, len(signal), f"stream {description.name!r}: {what}")
@@ -83,7 +96,7 @@ def make_stream(
             "channel_type": ("channel", np.array(description.ch_types, dtype=object)),
             "clock_field": ["remote_time", "offset", "uncertainty"],
         },
-        attrs=_attributes(description),
+        attrs=attrs,
     )
 
 
@@ -98,11 +111,17 @@ def _attributes(description: StreamDescription) -> dict[str, Any]:
     }
 
 
-def _default_time(
-    n: int, description: StreamDescription, raw_time: np.ndarray | None, offsets: np.ndarray
-) -> np.ndarray:
-    if raw_time is not None:
-        return correct_time(np.asarray(raw_time, float), offsets[:, 0], offsets[:, 1])
+def _corrected(
+    raw_time: np.ndarray,
+    offsets: np.ndarray,
+    description: StreamDescription,
+    connections: Sequence[Connection],
+) -> CorrectedTime:
+    clock_time, offset = offsets[:, 0], offsets[:, 1]
+    return correct_connections(raw_time, clock_time, offset, description.sfreq, connections)
+
+
+def _default_time(n: int, description: StreamDescription) -> np.ndarray:
     if description.sfreq <= 0 and n:
         raise SignalError(
             f"stream {description.name!r}: found an irregular stream without time stamps, "

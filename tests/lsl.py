@@ -11,13 +11,30 @@ from physioemo.acquisition.recorder import record
 from physioemo.acquisition.replay import replay
 
 
-def record_replay(recording, out, *, speed=1.0, duration_seconds=None, idle_seconds=1.5, **options):
+def record_replay(
+    recording,
+    out,
+    *,
+    speed=1.0,
+    duration_seconds=None,
+    idle_seconds=1.5,
+    faults=(),
+    seed=0,
+    **options,
+):
     """Replay a recording over LSL in a thread, record it, and return the summary."""
     failures = []
 
     def play():
         try:
-            replay(recording, speed=speed, duration_seconds=duration_seconds, wait_seconds=30)
+            replay(
+                recording,
+                speed=speed,
+                duration_seconds=duration_seconds,
+                wait_seconds=30,
+                faults=faults,
+                seed=seed,
+            )
         except BaseException as error:
             failures.append(error)
 

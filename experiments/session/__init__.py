@@ -1,0 +1,1 @@
+"""Closed-loop sessions: declared once, run unattended, verified afterwards."""
