@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from physioemo.acquisition.lsl import describe, find_streams, open_inlet, refuse_twins
-from physioemo.acquisition.recorder_threads import ClockWatch, StreamStatus, StreamTap
+from physioemo.acquisition.recorder_threads import (
+    SILENT_SECONDS,
+    ClockWatch,
+    StreamStatus,
+    StreamTap,
+)
 from physioemo.acquisition.streams import rate_problem
 from physioemo.errors import PhysioEmoError, StoreError
 from physioemo.fingerprint import package_versions
@@ -56,6 +61,7 @@ def record(
     overrides: Overrides | None = None,
     overwrite: bool = False,
     find_seconds: float = 2.0,
+    infos: Sequence[Any] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_status: Callable[[tuple[StreamStatus, ...]], None] = lambda statuses: None,
     attrs: dict[str, Any] | None = None,
@@ -82,6 +88,8 @@ def record(
         Replace a recording that is already there.
     find_seconds : float
         How long to look for streams.
+    infos : sequence of pylsl.StreamInfo, optional
+        Streams that were found before; then nobody looks for them again.
     should_stop, on_status : callable
         Asked, and told the status of all streams, four times a second.
     attrs : dict, optional
@@ -99,17 +107,21 @@ def record(
     folder = Path(out)
     # Before the network is searched, and again once the streams are known to be good.
     refuse_existing(folder, overwrite=overwrite)
-    taps = _open_taps(predicates, overrides or Overrides(), find_seconds)
+    if infos is None:
+        infos = find_streams(predicates, timeout_seconds=find_seconds)
+    taps = _open_taps(infos, overrides or Overrides())
     prepare_folder(folder, overwrite=overwrite)
     journal = Journal(folder / JOURNAL)
     journal.append_json(FrameKind.SESSION, 0, _session(predicates, attrs or {}))
     for tap in taps:
         journal.append_json(FrameKind.STREAM, tap.number, tap.description.to_dict())
     _run(journal, taps, duration_seconds, stop_when_idle_seconds, should_stop, on_status)
-    recording = _seal_or_say_how(folder)
+    # Sealing takes its time, in which every stream grows silent.
     statuses = tuple(tap.status() for tap in taps)
+    recording = _seal_or_say_how(folder)
     quality = recording.quality()
-    problems = tuple(find_problems(recording, quality, statuses))
+    idle = stop_when_idle_seconds is not None
+    problems = tuple(find_problems(recording, quality, statuses, ended_idle=idle))
     return RecordingSummary(recording, statuses, quality, problems)
 
 
@@ -123,10 +135,7 @@ def _seal_or_say_how(folder: Path) -> Recording:
         ) from None
 
 
-def _open_taps(
-    predicates: Sequence[str], overrides: Overrides, find_seconds: float
-) -> list[StreamTap]:
-    infos = find_streams(predicates, timeout_seconds=find_seconds)
+def _open_taps(infos: Sequence[Any], overrides: Overrides) -> list[StreamTap]:
     refuse_twins(infos)
     taps = []
     for number, info in enumerate(infos):
@@ -221,16 +230,36 @@ def find_problems(
     recording: Recording,
     quality_of: dict[str, dict[str, Any]],
     statuses: Sequence[StreamStatus] = (),
+    *,
+    ended_idle: bool = False,
 ) -> list[str]:
-    """Return one sentence for everything in a recording that its user should know at once."""
+    """Return one sentence for everything in a recording that its user should know at once.
+
+    Parameters
+    ----------
+    recording : Recording
+        Sealed.
+    quality_of : dict
+        :meth:`Recording.quality`.
+    statuses : sequence of StreamStatus
+        As they were at the end.
+    ended_idle : bool
+        The recording was to end when everything is silent: then only a stream that was silent
+        before the others is one too many.
+    """
     problems = list(recording.notes)
     failures = {s.name: s.failure for s in statuses if s.failure}
+    regular = [s.age_seconds for s in statuses if s.nominal_rate_hz > 0 and s.n_samples]
+    youngest = min(regular, default=0.0) if ended_idle else 0.0
     for key, quality in quality_of.items():
         description = recording.description(key)
         what = f"stream {description.name!r}"
+        named = [s for s in statuses if s.name == description.name]
         if description.name in failures:
             why = failures[description.name]
             problems.append(f"{what}: {why} before the end; everything up to then is kept")
+        problems += [f"{what}: found that {s.warning}" for s in named if s.warning]
+        problems += _silence_problems(what, named, youngest)
         problems += _return_problems(what, recording[key].attrs)
         if not quality["n_samples"]:
             if description.sfreq > 0:
@@ -253,6 +282,20 @@ def find_problems(
                 description.name, description.sfreq, recording[key]["time"].values
             )
     return problems
+
+
+def _silence_problems(
+    what: str, statuses: Sequence[StreamStatus], youngest_seconds: float
+) -> list[str]:
+    """Say that a regular stream had been silent when others still delivered."""
+    return [
+        f"{what}: found no sample in the last {s.age_seconds:.1f} s of the recording, expected "
+        f"{s.nominal_rate_hz:g} Hz to its end; check its device and program"
+        for s in statuses
+        if s.state == "silent"
+        and s.nominal_rate_hz > 0
+        and s.age_seconds - youngest_seconds > SILENT_SECONDS
+    ]
 
 
 def _return_problems(what: str, attrs: dict[Any, Any]) -> list[str]:

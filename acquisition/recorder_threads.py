@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from physioemo.acquisition.lsl import clock_offset, pull
+from physioemo.acquisition.stream_return import ReturnWatch, find_return
 from physioemo.clock import find_gaps
 from physioemo.description import StreamDescription
+from physioemo.errors import StreamError
 from physioemo.journal import RECONNECTED, FrameKind, Journal, encode_samples
 
-__all__ = ["ClockWatch", "StreamStatus", "StreamTap"]
+__all__ = ["SILENT_SECONDS", "ClockWatch", "StreamStatus", "StreamTap"]
 
 _POLL_SECONDS = 0.02
 _RATE_SECONDS = 5.0
-_SILENT_SECONDS = 1.5
+SILENT_SECONDS = 1.5
+_OVERLAP_SECONDS = 1.0
 _CLOCK_SECONDS = 1.0  # liblsl measures every two seconds; what is new is written
 
 
@@ -44,6 +47,8 @@ class StreamStatus:
         Latest offset of the stream's clock (NaN if unknown).
     failure : str
         Why nothing more is read from it; empty while all is well.
+    warning : str
+        Why it could not be taken up again when it came back.
     """
 
     name: str
@@ -56,6 +61,7 @@ class StreamStatus:
     n_missing_values: int
     clock_offset_seconds: float
     failure: str = ""
+    warning: str = ""
 
 
 class StreamTap:
@@ -80,7 +86,11 @@ class StreamTap:
         self._last_stamp = np.zeros(0)
         self._last_arrival = time.monotonic()
         self._recent: list[tuple[float, int]] = []
+        self._uids = {description.uid}
+        self._watch = ReturnWatch(description)
+        self._overlap_stamp = self._overlap_end = float("-inf")
         self.failure = ""
+        self.warning = ""
 
     def start(self, journal: Journal, stop: threading.Event) -> threading.Thread:
         """Begin pulling in a thread of its own."""
@@ -93,7 +103,8 @@ class StreamTap:
 
         try:
             while not stop.is_set():
-                self._pull(journal, timeout_seconds=0.2)
+                if not self._pull(journal, timeout_seconds=0.2):
+                    self._look_for_return(journal)
                 time.sleep(_POLL_SECONDS)
             while self._pull(journal, timeout_seconds=0.0):
                 pass
@@ -111,12 +122,39 @@ class StreamTap:
         values, stamps = pull(self.inlet, timeout_seconds=timeout_seconds)
         if self.inlet.was_clock_reset():
             self._note_return(journal, local_clock())
+        if time.monotonic() < self._overlap_end:
+            new = stamps > self._overlap_stamp
+            values, stamps = values[new], stamps[new]
         if not len(stamps):
             return 0
         payload = encode_samples(stamps, values, local_clock())
         journal.append(FrameKind.SAMPLES, self.number, payload)
         self._count(values, stamps, time.monotonic())
         return len(stamps)
+
+    def _look_for_return(self, journal: Journal) -> None:
+        """Open a new inlet if the stream is silent here, and back under another connection."""
+        from pylsl import local_clock
+
+        if not self._watch.is_due(time.monotonic() - self._last_arrival):
+            return
+        try:
+            inlet = find_return(self.description, self._uids)
+        except StreamError as error:
+            self.warning = str(error)
+            return
+        if inlet is None:
+            return
+        before = self._n_samples
+        while self._pull(journal, timeout_seconds=0.0):
+            pass
+        if self._n_samples > before:  # the old inlet was not dead: both have what it took last
+            self._overlap_stamp = float(self._last_stamp[-1])
+            self._overlap_end = time.monotonic() + _OVERLAP_SECONDS
+        old, self.inlet = self.inlet, inlet
+        old.close_stream()
+        self.warning = ""
+        self._note_return(journal, local_clock())
 
     def _note_return(self, journal: Journal, now: float) -> None:
         """Write that the stream came back: from here on its clock may be another one."""
@@ -141,7 +179,7 @@ class StreamTap:
     def status(self) -> StreamStatus:
         """Return how the stream is doing right now."""
         age = time.monotonic() - self._last_arrival
-        silent = "silent" if age > _SILENT_SECONDS else "live"
+        silent = "silent" if age > SILENT_SECONDS else "live"
         state = "lost" if self.failure else silent if self._n_samples else "waiting"
         return StreamStatus(
             self.description.name,
@@ -154,6 +192,7 @@ class StreamTap:
             self._n_missing,
             self.clock_offset_seconds,
             self.failure,
+            self.warning,
         )
 
     def _arrival_rate(self) -> float:

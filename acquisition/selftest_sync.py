@@ -128,7 +128,7 @@ class _Stage:
         config = folder / "lsl_api.cfg"
         config.write_text(
             f"[lab]\nSessionID = selftest-{self.token}\n"
-            "[multicast]\nResolveScope = machine\n[log]\nlevel = -3\n"
+            "[multicast]\nResolveScope = link\n[log]\nlevel = -3\n"
         )
         self.session = {"LSLAPICFG": str(config)}
 

@@ -85,7 +85,7 @@ def _demo(out: Path, *, overwrite: bool) -> Iterator[_Demo]:
         config = Path(folder) / "lsl_api.cfg"
         config.write_text(
             f"[lab]\nSessionID = physioemo-demo-{secrets.token_hex(4)}\n"
-            "[multicast]\nResolveScope = machine\n[log]\nlevel = -3\n",
+            "[multicast]\nResolveScope = link\n[log]\nlevel = -3\n",
             "utf-8",
         )
         environment = {**os.environ, "LSLAPICFG": str(config), "PYTHONUTF8": "1"}

@@ -15,10 +15,12 @@ ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("PHYSIOEMO_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 # Streams of these tests are seen by these tests alone. liblsl reads this before its first use.
+# In the scope "machine" a query reaches one process of a computer only, so that a stream of
+# another is not found, or not found again, while several programs run.
 _LSL = Path(tempfile.mkdtemp(prefix="physioemo-lsl-")) / "lsl_api.cfg"
 _LSL.write_text(
     f"[lab]\nSessionID = test-{secrets.token_hex(4)}\n"
-    "[multicast]\nResolveScope = machine\n[log]\nlevel = -3\n"
+    "[multicast]\nResolveScope = link\n[log]\nlevel = -3\n"
 )
 os.environ["LSLAPICFG"] = str(_LSL)
 os.environ.setdefault("MPLBACKEND", "Agg")

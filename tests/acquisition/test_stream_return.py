@@ -1,0 +1,116 @@
+"""A stream that comes back under another connection is found again, whatever liblsl makes of it."""
+
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from physioemo.acquisition.lsl import find_streams, open_inlet, pull
+from physioemo.acquisition.recorder import record
+from physioemo.acquisition.stream_return import ReturnWatch, find_return
+from physioemo.errors import StreamError
+from tests.lsl import producing
+from tests.streams import eeg_description
+
+pytestmark = pytest.mark.lsl
+
+
+def _counting(index):
+    return np.tile(index[:, None], 4).astype(np.float32)
+
+
+def test_it_is_looked_for_rarely_and_ever_more_rarely():
+    watch = ReturnWatch(eeg_description())
+    looks = [age for age in np.arange(0, 60, 0.1) if watch.is_due(age)]
+    assert looks[0] == pytest.approx(1.5, abs=0.11)
+    assert np.diff(looks)[0] == pytest.approx(1.5, abs=0.11)
+    assert np.diff(looks)[-1] == pytest.approx(10, abs=0.11)
+    assert not watch.is_due(0.1)
+    assert watch.is_due(1.6)  # silent again: soon again
+
+
+def test_an_irregular_stream_may_be_silent_for_longer():
+    watch = ReturnWatch(eeg_description(sfreq=0.0, stype="Events"))
+    assert not watch.is_due(3.0)
+    assert watch.is_due(5.1)
+
+
+def test_the_same_connection_is_no_return_and_another_one_is_opened():
+    description = eeg_description(source_id="return-test")
+    with producing(description, _counting):
+        _, full = open_inlet(find_streams(["source_id='return-test'"], timeout_seconds=10)[0])
+        known = {full.uid()}
+        assert find_return(description, known) is None
+    with producing(description, _counting):
+        inlet = _until(lambda: find_return(description, known))
+        assert len(known) == 2
+        assert len(pull(inlet, timeout_seconds=5.0)[1])
+        inlet.close_stream()
+
+
+def test_a_return_with_other_channels_is_refused():
+    description = eeg_description(source_id="return-other")
+    with producing(description, _counting):
+        wanted = replace(description, ch_names=("A", "B"), units=("uV",) * 2, ch_types=())
+        with pytest.raises(StreamError, match="came back with 4 channels.*expected 2 of float32"):
+            _until(lambda: find_return(wanted, set()))
+
+
+def test_without_a_source_id_nothing_is_taken_for_the_same():
+    assert find_return(eeg_description(source_id=""), set()) is None
+
+
+def test_a_program_that_comes_back_again_and_again_is_recorded_each_time(tmp_path):
+    lives, summaries = 4, []
+
+    def on_status(statuses):
+        summaries.append(statuses[0].n_samples)
+
+    recorder = threading.Thread(
+        target=lambda: summaries.append(
+            record(
+                tmp_path / "r", stop_when_idle_seconds=8.0, find_seconds=3.0, on_status=on_status
+            )
+        )
+    )
+    for life in range(lives):
+        before = summaries[-1] if summaries else 0
+        with producing(eeg_description(), _counting):
+            if not life:
+                recorder.start()
+            _until(lambda n=before: summaries and summaries[-1] > n + 250)
+        time.sleep(0.5)
+    recorder.join(60)
+    recording = summaries[-1].recording
+    assert len(recording["EEG"].attrs["reconnected_samples"]) == lives - 1
+    restarts = np.diff(recording["EEG"]["signal"].values[:, 0]) < 0
+    assert restarts.sum() == lives - 1
+    assert any("went and came back 3 times" in p for p in summaries[-1].problems)
+
+
+def test_a_stream_that_fell_silent_before_the_others_is_told(tmp_path):
+    done = []
+    silent = eeg_description(name="Silent", source_id="silent")
+    with producing(eeg_description(), _counting):
+        with producing(silent, _counting):
+            recorder = threading.Thread(
+                target=lambda: done.append(record(tmp_path / "r", duration_seconds=8.0))
+            )
+            recorder.start()
+            time.sleep(5.0)
+        recorder.join(60)
+    problems = " ".join(done[0].problems)
+    assert "stream 'Silent': found no sample in the last" in problems
+    assert "stream 'EEG': found no sample" not in problems
+
+
+def _until(ask, seconds=30.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        answer = ask()
+        if answer:
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s")
