@@ -61,7 +61,6 @@ def record(
     overrides: Overrides | None = None,
     overwrite: bool = False,
     find_seconds: float = 2.0,
-    infos: Sequence[Any] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_status: Callable[[tuple[StreamStatus, ...]], None] = lambda statuses: None,
     attrs: dict[str, Any] | None = None,
@@ -88,8 +87,6 @@ def record(
         Replace a recording that is already there.
     find_seconds : float
         How long to look for streams.
-    infos : sequence of pylsl.StreamInfo, optional
-        Streams that were found before; then nobody looks for them again.
     should_stop, on_status : callable
         Asked, and told the status of all streams, four times a second.
     attrs : dict, optional
@@ -107,8 +104,7 @@ def record(
     folder = Path(out)
     # Before the network is searched, and again once the streams are known to be good.
     refuse_existing(folder, overwrite=overwrite)
-    if infos is None:
-        infos = find_streams(predicates, timeout_seconds=find_seconds)
+    infos = find_streams(predicates, timeout_seconds=find_seconds)
     taps = _open_taps(infos, overrides or Overrides())
     prepare_folder(folder, overwrite=overwrite)
     journal = Journal(folder / JOURNAL)

@@ -1,6 +1,5 @@
 """Replay: any recording as live LSL streams, with its own rates, names and markers."""
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace as replaced
@@ -14,11 +13,12 @@ from physioemo.acquisition.publish_faults import publish_with_faults
 from physioemo.description import StreamDescription
 from physioemo.errors import CallError
 from physioemo.recording import Recording
+from physioemo.stream import describe_stream
+from physioemo.table_streams import table_streams
 
 __all__ = ["replay", "replay_blocks", "replay_streams"]
 
 _BLOCK_SECONDS = 1.0
-_MARKERS = "recording-markers"
 
 
 def replay(
@@ -79,7 +79,7 @@ Streams = Mapping[str, tuple[StreamDescription, np.ndarray, np.ndarray]]
 def replay_streams(recording: Recording) -> Streams:
     """Return description, samples (time, channel) and times of each stream to publish.
 
-    Events and trials that no marker stream of the recording holds become one marker stream.
+    Events, trials and ratings that no stream of the recording holds become streams, too.
     """
     streams = {}
     for key in recording.streams:
@@ -88,50 +88,14 @@ def replay_streams(recording: Recording) -> Streams:
         origin = description.source_id or description.name
         description = _as_replay(description, f"replay-{origin}")
         streams[key] = (description, stream["signal"].values, stream["time"].values)
-    rows = _orphan_markers(recording)
-    if rows:
-        texts = np.array([[text] for _, text in rows], object)
-        times = np.array([onset for onset, _ in rows])
-        streams[_MARKERS] = (_marker_description(), texts, times)
+    for key, stream in table_streams(recording).items():
+        description = _as_replay(describe_stream(stream), f"replay-{key}")
+        streams[key] = (description, stream["signal"].values, stream["time"].values)
     return streams
 
 
 def _as_replay(description: StreamDescription, source_id: str) -> StreamDescription:
     return replaced(description, source_id=source_id, uid="", hostname="")
-
-
-def _marker_description() -> StreamDescription:
-    return StreamDescription(
-        _MARKERS,
-        "Markers",
-        0.0,
-        ("marker",),
-        ("n/a",),
-        "string",
-        source_id=f"replay-{_MARKERS}",
-    )
-
-
-def _orphan_markers(recording: Recording) -> list[tuple[float, str]]:
-    events, trials = recording.events, recording.trials
-    orphan = np.array([str(s) == "" for s in events["stream"].values], bool)
-    rows = [
-        (float(onset), str(text))
-        for onset, text in zip(
-            events["onset_seconds"].values[orphan],
-            events["description"].values[orphan],
-            strict=True,
-        )
-    ]
-    if not any('"trial_start"' in str(t) for t in events["description"].values):
-        for trial in trials["trial"].values:
-            row = trials.sel(trial=trial)
-            onset, length = float(row["onset_seconds"]), float(row["duration_seconds"])
-            start = {"event": "trial_start", "trial": int(trial)}
-            start["stimulus"] = str(row["stimulus"].item())
-            rows.append((onset, json.dumps(start)))
-            rows.append((onset + length, json.dumps({"event": "trial_stop", "trial": int(trial)})))
-    return sorted(rows)
 
 
 def replay_blocks(recording: Recording, streams: Streams) -> Iterator[Block]:

@@ -10,6 +10,7 @@ import xarray as xr
 from physioemo.clock import GAP_SECONDS, measured_rate
 from physioemo.clock_epochs import correct_epochs
 from physioemo.description import group_key
+from physioemo.devices import adapt_description
 from physioemo.errors import PhysioEmoError
 from physioemo.overrides import Overrides, complete_description
 from physioemo.recording import Recording
@@ -86,9 +87,9 @@ def _date(header: Any, notes: list[str]) -> dict[str, str]:
 
 
 def _make(stream: XdfStream, overrides: Overrides, notes: list[str]) -> xr.Dataset:
-    description = complete_description(
-        {**stream_fields(stream.header), "xml": stream.header}, overrides
-    )
+    fields = {**stream_fields(stream.header), "xml": stream.header}
+    adapted, _ = adapt_description(fields, overrides)
+    description = complete_description(adapted, overrides)
     clock_time, offset = stream.clock_offsets.T
     corrected = correct_epochs(stream.stamps, clock_time, offset, description.sfreq)
     # Chunk 4 of XDF stores the recorder's time minus the offset, and no uncertainty.

@@ -19,6 +19,7 @@ from physioemo.acquisition.publish import Block
 from physioemo.acquisition.replay import replay_blocks, replay_streams
 from physioemo.errors import CallError
 from physioemo.store import create_recording
+from physioemo.trials import make_events
 from tests.lsl import record_replay
 from tests.streams import eeg_description, eeg_stream, marker_stream
 
@@ -119,6 +120,15 @@ def blocks_of(recording):
 def joined(blocks, key):
     parts = [b.parts[key] for b in blocks if key in b.parts]
     return np.concatenate([s for s, _ in parts]), np.concatenate([t for _, t in parts])
+
+
+def test_a_replay_also_holds_events_that_belong_to_a_stream_of_numbers(tmp_path, rng):
+    events = make_events([(1.0, 0.0, "blink", "EEG"), (2.0, 0.5, "artefact", "EEG")])
+    source = {"EEG": eeg_stream(rng.standard_normal((1500, 2)))}
+    streams = replay_streams(create_recording(tmp_path / "s", source, events=events))
+    description, texts, times = streams["recording-markers"]
+    assert description.is_text and times.tolist() == [1.0, 2.0]
+    assert texts[0, 0] == "blink" and '"artefact"' in texts[1, 0]
 
 
 def test_a_stall_over_several_blocks_ends_in_one_burst_and_loses_nothing(tmp_path, rng):

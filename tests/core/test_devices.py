@@ -2,14 +2,17 @@
 
 from xml.sax.saxutils import escape
 
+import numpy as np
 import pytest
 
 from physioemo.device_row import ChannelRule, Device
 from physioemo.device_table import DEVICES
 from physioemo.devices import adapt_description, find_device
 from physioemo.errors import CallError, StreamDescriptionError
+from physioemo.files import read_recording
 from physioemo.overrides import Overrides, complete_description
 from physioemo.xdf_io import stream_fields
+from tests import xdf
 from tests.conftest import ROOT
 
 
@@ -412,3 +415,16 @@ def test_every_row_stands_in_the_documentation():
     for row in DEVICES:
         (line,) = [text for text in page.splitlines() if text.startswith(f"| `{row.key}` |")]
         assert row.title in line and row.source in line and row.validity[:30] in line
+
+
+def test_an_xdf_file_is_read_by_the_table_too(tmp_path):
+    xml = tobii_pro()
+    rows = np.zeros((3, 6), np.float32)
+    chunks = [
+        xdf.file_header(),
+        xdf.chunk(2, xml.encode(), 1),
+        xdf.numbers(1, [1.0, 1.5, 2.0], rows),
+    ]
+    stream = read_recording(xdf.write(tmp_path / "gaze.xdf", chunks))["Tobii"]
+    assert stream.attrs["device"] == "tobii-pro" and stream.attrs["xml"] == xml
+    assert [str(c) for c in stream["channel"].values][:2] == ["gaze_x_left", "gaze_y_left"]
