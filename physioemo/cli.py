@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "streams": ("physioemo.acquisition.cli", "streams", "What is on the LSL network."),
     "study": ("physioemo.experiments.study_cli", "study", "Run a declared study."),
     "train": ("physioemo.experiments.cli", "train", "Train a decoder on rated recordings."),
+    "webcam": ("physioemo.acquisition.webcam_cli", "webcam", "Record a camera beside the streams."),
 }
 
 
