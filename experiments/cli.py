@@ -109,6 +109,15 @@ def print_scores(evaluation: dict[str, Any]) -> None:
 @click.command()
 @click.option("--decoder", "folder", required=True, type=click.Path(path_type=Path))
 @click.option("--stream", "predicates", multiple=True, help="XPath predicate of the EEG stream.")
+@click.option(
+    "--rig",
+    "rig_file",
+    type=click.Path(path_type=Path),
+    help="Decode the EEG stream of this rig (TOML, see 'physioemo rig').",
+)
+@click.option(
+    "--wait-seconds", default=10.0, show_default=True, help="Wait this long for the rig's stream."
+)
 @click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="Seconds.")
 @click.option(
     "--stop-when-idle",
@@ -121,6 +130,8 @@ def print_scores(evaluation: dict[str, Any]) -> None:
 def live(
     folder: Path,
     predicates: tuple[str, ...],
+    rig_file: Path | None,
+    wait_seconds: float,
     duration: float | None,
     stop_when_idle: float | None,
     find_seconds: float,
@@ -131,17 +142,26 @@ def live(
 ) -> None:
     """Decode an EEG stream and publish the stream PhysioEmo-VAD until Ctrl-C."""
     from physioemo.acquisition.lsl import configure_quietly
+    from physioemo.acquisition.record_cli import notice, refuse_contradictions
     from physioemo.experiments.decoder import UNTRAINED, Decoder
     from physioemo.experiments.live import run_live
 
     configure_quietly()
+    overrides = Overrides.parse(ch_names, unit, rates)
+    refuse_contradictions(rig_file, False, predicates, overrides, False, False)
     decoder = Decoder.load(folder)
+    if rig_file is not None:
+        from physioemo.acquisition.rig_live import prepare_stream
+        from physioemo.acquisition.rig_toml import read_rig
+
+        plan = prepare_stream(read_rig(rig_file), wait_seconds=wait_seconds, on_notice=notice)
+        predicates, overrides = plan.predicates, plan.overrides
     if decoder.metadata.get(UNTRAINED):
         click.echo("The decoder is UNTRAINED: its predictions mean nothing.", err=True)
     summary = run_live(
         decoder,
         predicates=predicates,
-        overrides=Overrides.parse(ch_names, unit, rates),
+        overrides=overrides,
         duration_seconds=duration,
         stop_when_idle_seconds=stop_when_idle,
         find_seconds=find_seconds,

@@ -13,6 +13,7 @@ from physioemo.acquisition.recorder_threads import StreamStatus
 from physioemo.acquisition.rig import Rig, RigStream
 from physioemo.acquisition.rig_check import check_rig
 from physioemo.acquisition.rig_from_network import rig_from_network
+from physioemo.acquisition.rig_live import prepare_stream
 from physioemo.acquisition.rig_measure import measure_rate
 from physioemo.acquisition.rig_network import rig_overrides
 from physioemo.acquisition.rig_record import RigWatch, prepare_rig, record_rig
@@ -356,3 +357,18 @@ def test_channels_have_known_verdicts(rng):
     # 60 uV of sine is 1800 uV^2 beside 225 uV^2 of noise, of which 99/125 lies in the band.
     assert shares["mains"][0] == pytest.approx(1800 / (1800 + 225 * 99 / 125), abs=0.03)
     assert shares["mains"][1] < 0.05 and shares["good"][0] < 0.1
+
+
+@lsl
+def test_a_decoder_reads_the_stream_of_a_rig_alone():
+    gaze = RigStream(key="gaze", name="Gaze", stype="Gaze", sfreq=120.0, channels=("x", "y"))
+    rig = rig_of(eeg(), gaze, min_free_gib=1e9)
+    with producing(eeg_description(), brain):
+        plan = prepare_stream(rig)
+    assert [s.key for s in plan.streams] == ["eeg"] and "uid=" in plan.predicates[0]
+    with pytest.raises(
+        CallError, match=r"found 0 streams of the modality 'eeg' in the rig"
+    ):
+        prepare_stream(rig_of(gaze))
+    with pytest.raises(StreamError, match="the rig 'booth' is not complete"):
+        prepare_stream(rig)

@@ -1,5 +1,6 @@
 """The live decoder over real LSL."""
 
+import json
 import threading
 import time
 
@@ -86,3 +87,19 @@ def test_two_streams_that_fit_must_be_chosen_between(decoder):
     )
     assert summary.ended == "the time was up" and time.monotonic() - began < 20
     del outlets
+
+
+def test_a_rig_says_which_stream_is_decoded(recording, decoder, tmp_path, physioemo):
+    folder = decoder.save(tmp_path / "decoder")
+    rig = tmp_path / "booth.toml"
+    names = ", ".join(f'"{n}"' for n in decoder.ch_names)
+    stream = f'name = "Simulated-EEG"\nsfreq = 250\nchannels = [{names}]\n'
+    rig.write_text(f'name = "Booth"\n[streams.eeg]\n{stream}')
+    source = threading.Thread(target=replay, args=(recording,), kwargs={"duration_seconds": 20})
+    source.start()
+    arguments = ("live", "--decoder", folder, "--rig", rig, "--stop-when-idle", 2, "--json")
+    done = physioemo(*arguments, check=0)
+    source.join()
+    assert json.loads(done.stdout)["n_predictions"] > 5
+    done = physioemo(*arguments, "--stream", "name='x'", check=2)
+    assert "found --rig and --stream, expected one" in done.stderr
