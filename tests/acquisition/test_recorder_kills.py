@@ -20,7 +20,7 @@ from tests.streams import eeg_description
 
 pytestmark = [pytest.mark.lsl, pytest.mark.slow]
 
-N_KILLS, AT_ONCE = 20, 5
+N_KILLS, AT_ONCE = int(os.environ.get("PHYSIOEMO_TEST_KILLS", "20")), 5
 GAZE = eeg_description(2, 120.0, name="Gaze", stype="Gaze", source_id="test-gaze")
 
 
