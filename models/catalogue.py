@@ -18,7 +18,7 @@ from physioemo.errors import CallError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["MODELS", "ModelRow", "build_model", "find_model"]
+__all__ = ["MODELS", "SAVED", "ModelRow", "build_model", "find_model", "find_saved"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,30 @@ MODELS: dict[str, ModelRow] = {
         presets=("default", "tiny"),
     ),
 }
+
+SAVED: dict[str, ModelRow] = {
+    **MODELS,
+    "fused": ModelRow(
+        module="physioemo.models.fused",
+        class_name="FusedModel",
+        description="One encoder per modality and a fusion of their tokens.",
+        presets=(),
+    ),
+}
+"""Every model that a folder can hold: those of the table and those of several modalities."""
+
+
+def find_saved(name: str) -> ModelRow:
+    """Row of a model that a folder can hold.
+
+    Raises
+    ------
+    CallError
+        If there is no such model; the message names the nearest one.
+    """
+    if name not in SAVED:
+        raise CallError(f"there is no model {name!r}: {_nearest(name, SAVED)}")
+    return SAVED[name]
 
 
 def find_model(name: str) -> ModelRow:

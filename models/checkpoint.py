@@ -18,7 +18,7 @@ from torch import nn
 
 import physioemo
 from physioemo.errors import CallError, CheckpointError
-from physioemo.models.catalogue import find_model
+from physioemo.models.catalogue import find_saved
 from physioemo.models.weights import fit_weights, parse_weights, read_bytes
 
 __all__ = ["FORMAT", "load_model", "model_id", "save_model"]
@@ -52,10 +52,10 @@ def save_model(
     CheckpointError
         If the folder cannot be written.
     """
-    if not isinstance(model, find_model(name).load_class()):
+    if not isinstance(model, find_saved(name).load_class()):
         raise CallError(
             f"a {type(model).__name__} cannot be saved as {name!r}, which is a "
-            f"{find_model(name).class_name}: give the model's own name."
+            f"{find_saved(name).class_name}: give the model's own name."
         )
     raw = _weights_bytes(model)
     description = _described(model, name, metadata or {}, hashlib.sha256(raw).hexdigest())
@@ -106,7 +106,7 @@ def load_model(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
             "saved, so copy the folder again."
         )
     try:
-        model_class = find_model(description["name"]).load_class()
+        model_class = find_saved(description["name"]).load_class()
         tensors = parse_weights(raw, folder / WEIGHTS)
         model = fit_weights(lambda: model_class(**description["config"]), tensors, folder / WEIGHTS)
     except (CallError, TypeError, RuntimeError) as error:

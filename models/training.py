@@ -143,7 +143,7 @@ def train_model(
         logit_shape,
         "validation_",
     )
-    with _seeded(config.seed, training.tokens.device):
+    with seeded(config.seed, training.tokens.device):
         result, best = _fit(model, training, validation, config, logit_shape[1], on_epoch)
     model.load_state_dict(best)
     model.eval()
@@ -283,7 +283,8 @@ def _set_learning_rate(
 
 
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch within a block, and leave the global random state as it was."""
     # torch.manual_seed would reseed every device, and not all of them are restored here.
     with torch.random.fork_rng(devices=[device.index] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(seed)

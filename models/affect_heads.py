@@ -1,0 +1,130 @@
+"""Heads for ratings: ordered classes, a number with its uncertainty, or both at once."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from physioemo.errors import CallError
+from physioemo.models.affect_losses import (
+    concordance_loss,
+    gaussian_loss,
+    ordinal_loss,
+    ordinal_probabilities,
+)
+from physioemo.models.losses import weighted_cross_entropy
+
+__all__ = ["GaussianHead", "JointHead", "OrdinalHead"]
+
+
+class OrdinalHead(nn.Module):
+    """A score and ordered thresholds for each dimension (cumulative-link model).
+
+    Parameters
+    ----------
+    embed_dim : int
+        Width of the features.
+    n_dimensions, n_outputs : int
+        Rated dimensions and ordered classes of each, two or more.
+    """
+
+    def __init__(self, *, embed_dim: int, n_dimensions: int, n_outputs: int) -> None:
+        super().__init__()
+        if n_outputs < 2:
+            raise CallError(f"found {n_outputs} classes, expected two or more for an order")
+        self.score = nn.Linear(embed_dim, n_dimensions, bias=False)
+        # Evenly likely classes to begin with: thresholds at the logits of k / n.
+        share = torch.arange(1, n_outputs) / n_outputs
+        first = torch.logit(share)
+        self.first = nn.Parameter(first[0].repeat(n_dimensions))
+        steps = first[1:] - first[:-1]
+        self.steps = nn.Parameter(torch.log(torch.expm1(steps)).repeat(n_dimensions, 1))
+
+    @property
+    def thresholds(self) -> Tensor:
+        """Thresholds in rising order, shape (dimension, class − 1)."""
+        rises = softplus(self.steps).cumsum(dim=1)
+        return torch.cat([self.first[:, None], self.first[:, None] + rises], dim=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (window, embed) to probabilities (window, dimension, class)."""
+        return ordinal_probabilities(self.score(features), self.thresholds)
+
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Negative log-likelihood of labels (window, dimension); −1 is missing."""
+        return ordinal_loss(self.score(features), self.thresholds, labels)
+
+
+class GaussianHead(nn.Module):
+    """Mean and standard deviation of a continuous rating for each dimension.
+
+    Parameters
+    ----------
+    embed_dim, n_dimensions : int
+        Width of the features and number of rated dimensions.
+    likelihood_weight : float
+        How much the likelihood counts beside concordance in :meth:`loss`.
+    """
+
+    def __init__(
+        self, *, embed_dim: int, n_dimensions: int, likelihood_weight: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.mean = nn.Linear(embed_dim, n_dimensions)
+        self.log_sd = nn.Linear(embed_dim, n_dimensions)
+        self.likelihood_weight = likelihood_weight
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (window, embed) to mean and standard deviation (window, dimension)."""
+        return self.mean(features), self.log_sd(features).exp()
+
+    def loss(self, features: Tensor, ratings: Tensor) -> Tensor:
+        """``1 − concordance + λ · NLL`` of ratings (window, dimension); NaN is missing."""
+        mean, log_sd = self.mean(features), self.log_sd(features)
+        return concordance_loss(mean, ratings) + self.likelihood_weight * gaussian_loss(
+            mean, log_sd, ratings
+        )
+
+
+class JointHead(nn.Module):
+    """Classes and continuous ratings from the same features; each may be missing anywhere.
+
+    Parameters
+    ----------
+    embed_dim, n_dimensions, n_outputs : int
+        Width, rated dimensions, classes of the one categorical question.
+    categorical_weight : float
+        How much the classes count beside the ratings.
+    """
+
+    def __init__(
+        self,
+        *,
+        embed_dim: int,
+        n_dimensions: int,
+        n_outputs: int,
+        categorical_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.classes = nn.Linear(embed_dim, n_outputs)
+        self.ratings = GaussianHead(embed_dim=embed_dim, n_dimensions=n_dimensions)
+        self.categorical_weight = categorical_weight
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (window, embed) to logits (window, class), mean and standard deviation."""
+        return self.classes(features), *self.ratings(features)
+
+    def loss(self, features: Tensor, labels: Tensor, ratings: Tensor) -> Tensor:
+        """Sum of both losses.
+
+        Parameters
+        ----------
+        features : Tensor, shape (window, embed)
+        labels : Tensor of int, shape (window,)
+            −1 is missing.
+        ratings : Tensor, shape (window, dimension)
+            NaN is missing.
+        """
+        logits = self.classes(features).unsqueeze(1)
+        weights = torch.ones(1, logits.shape[-1], dtype=logits.dtype, device=logits.device)
+        named = weighted_cross_entropy(logits, labels.unsqueeze(1), weights)
+        return self.categorical_weight * named + self.ratings.loss(features, ratings)
