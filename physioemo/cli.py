@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "What is in a recording, data set or feature store.",
     ),
     "live": ("physioemo.experiments.cli", "live", "Decode an EEG stream and publish predictions."),
+    "play": ("physioemo.acquisition.player.cli", "play", "Show stimuli; log every frame."),
     "preprocess": (
         "physioemo.features.cli",
         "preprocess",

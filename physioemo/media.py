@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from physioemo.errors import CallError, MissingExtraError, UnreadableFileError
+from physioemo.sound_line import HOLE_SECONDS, SoundLine
 
 __all__ = [
     "Frame",
@@ -29,10 +30,6 @@ __all__ = [
     "probe_media",
     "sha256_of",
 ]
-
-# Vorbis changes the length of its blocks and is stamped up to 11 ms off for one of them, and
-# containers round to milliseconds; one lost AAC packet is 21 ms.
-_HOLE_SECONDS = 0.018
 
 
 @dataclass(frozen=True)
@@ -273,68 +270,15 @@ def decode_sound(
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]
-        line = _SoundLine(path, int(sfreq or stream.rate), n_channels)
+        line = SoundLine(import_av(), path, int(sfreq or stream.rate), n_channels)
         origin, end = _origin(container), _stated_end(container, stream)
         for block in _decoded(container, stream, path):
             seconds = float(block.pts * block.time_base - origin)
-            if stop_seconds is not None and seconds >= stop_seconds + _HOLE_SECONDS:
+            if stop_seconds is not None and seconds >= stop_seconds + HOLE_SECONDS:
                 break
             line.add(block, seconds)
-        sound = line.finish()
-    return _cut(sound, start_seconds, stop_seconds, end)
-
-
-class _SoundLine:
-    """Blocks of sound, each where its stamp says; a hole between two stays one, as silence."""
-
-    def __init__(self, path: Path, rate: int, n_channels: int) -> None:
-        self.path, self.rate, self.n_channels = path, rate, n_channels
-        self.blocks: list[np.ndarray] = []
-        self.first_seconds: float | None = None
-        self.n_out = 0
-        self._resampler: Any = None
-        self._due_seconds = 0.0
-
-    def add(self, block: Any, seconds: float) -> None:
-        """Put the next block at its time."""
-        if self.first_seconds is None:
-            self.first_seconds = self._due_seconds = seconds
-        late = seconds - self._due_seconds
-        if late < -_HOLE_SECONDS:
-            raise UnreadableFileError(
-                f"found that the sound of {self.path} steps back by {-late:.3f} s at "
-                f"{seconds:.3f} s, expected one block after the other; convert the file"
-            )
-        if late > _HOLE_SECONDS:
-            self._drain()
-            gap = round((seconds - self.first_seconds) * self.rate) - self.n_out
-            self._keep(np.zeros((max(0, gap), self.n_channels), np.int16))
-            self._due_seconds = seconds
-        self._due_seconds += block.samples / block.sample_rate
-        self._resample(block)
-
-    def finish(self) -> Sound:
-        """Return all of it."""
-        self._drain()
-        empty = np.zeros((0, self.n_channels), np.int16)
-        samples = np.concatenate(self.blocks) if self.blocks else empty
-        return Sound(samples, self.rate, self.first_seconds or 0.0)
-
-    def _resample(self, block: Any) -> None:
-        if self._resampler is None:
-            layout = {1: "mono", 2: "stereo"}[self.n_channels]
-            self._resampler = import_av().AudioResampler("s16", layout, self.rate)
-        for out in self._resampler.resample(block):
-            self._keep(out.to_ndarray().reshape(-1, self.n_channels))
-
-    def _drain(self) -> None:
-        if self._resampler is not None:
-            self._resample(None)
-            self._resampler = None
-
-    def _keep(self, samples: np.ndarray) -> None:
-        self.blocks.append(samples)
-        self.n_out += len(samples)
+        samples, first_seconds = line.finish()
+    return _cut(Sound(samples, line.rate, first_seconds), start_seconds, stop_seconds, end)
 
 
 def _cut(sound: Sound, start: float, stop: float | None, end: float | None) -> Sound:

@@ -366,9 +366,7 @@ def test_a_decoder_reads_the_stream_of_a_rig_alone():
     with producing(eeg_description(), brain):
         plan = prepare_stream(rig)
     assert [s.key for s in plan.streams] == ["eeg"] and "uid=" in plan.predicates[0]
-    with pytest.raises(
-        CallError, match=r"found 0 streams of the modality 'eeg' in the rig"
-    ):
+    with pytest.raises(CallError, match=r"found 0 streams of the modality 'eeg' in the rig"):
         prepare_stream(rig_of(gaze))
     with pytest.raises(StreamError, match="the rig 'booth' is not complete"):
         prepare_stream(rig)

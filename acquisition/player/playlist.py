@@ -1,0 +1,304 @@
+"""Playlists: a TOML file of what is shown when, checked as a whole before anything starts."""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from physioemo.acquisition.player.item import (
+    STIMULUS_KINDS,
+    Item,
+    ItemFieldError,
+    make_item,
+    near_name,
+)
+from physioemo.acquisition.player.marks import CORNERS
+from physioemo.acquisition.player.stimulus_file import StimulusFile, open_stimulus
+from physioemo.errors import CallError, DataError
+
+__all__ = ["UNMEASURED", "DisplaySettings", "Playlist", "parse_playlist", "read_playlist"]
+
+UNMEASURED = "unmeasured"
+"""What a calibration is called that nobody has made."""
+
+
+@dataclass(frozen=True)
+class DisplaySettings:
+    """The window and what is known of the screen.
+
+    Attributes
+    ----------
+    mode : {"fullscreen", "window"}
+        A full screen has the desktop's size.
+    size : (int, int)
+        Of a window, in pixels.
+    monitor : int
+        On which monitor a full screen is, from 0.
+    background : str
+        Colour as ``"#808080"``.
+    refresh_hz, latency_seconds : float or None
+        Measured refresh rate, and measured time from a flip to light; None if unmeasured.
+    sound_latency_seconds : float or None
+        Measured time from the sound clock to what is heard; None if unmeasured.
+    photodiode : str
+        ``"off"``, or the corner of the patch.
+    barcode : bool
+        Whether each frame carries its number.
+    sound : bool
+        Whether sound is played; without, the computer's clock leads.
+    """
+
+    mode: str = "fullscreen"
+    size: tuple[int, int] = (1280, 720)
+    monitor: int = 0
+    background: str = "#000000"
+    refresh_hz: float | None = None
+    latency_seconds: float | None = None
+    sound_latency_seconds: float | None = None
+    photodiode: str = "off"
+    barcode: bool = False
+    sound: bool = True
+
+
+@dataclass(frozen=True)
+class Playlist:
+    """What is shown, in order.
+
+    Attributes
+    ----------
+    title : str
+        What the session is called.
+    display : DisplaySettings
+        The window.
+    items : tuple of Item
+        In order; numbered from 1.
+    files : tuple of StimulusFile or None
+        What the file of each item is.
+    """
+
+    title: str = ""
+    display: DisplaySettings = field(default_factory=DisplaySettings)
+    items: tuple[Item, ...] = ()
+    files: tuple[StimulusFile | None, ...] = ()
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _switch(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _mode(value: Any) -> str | None:
+    return value if value in ("fullscreen", "window") else None
+
+
+def _size(value: Any) -> tuple[int, int] | None:
+    good = isinstance(value, list) and len(value) == 2
+    good = good and all(type(v) is int and 160 <= v <= 16384 for v in value)
+    return (value[0], value[1]) if good else None
+
+
+def _colour(value: Any) -> str | None:
+    good = isinstance(value, str) and re.fullmatch("#[0-9A-Fa-f]{6}", value)
+    return value if good else None
+
+
+def _monitor(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 16 else None
+
+
+def _corner(value: Any) -> str | None:
+    return value if value in ("off", *CORNERS) else None
+
+
+def _measured(value: Any) -> float | str | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    good = value == UNMEASURED or (is_number and 0 <= value < 1000)
+    return value if good else None
+
+
+_TOP = {"title": (_text, 'a text such as "Affect study A"')}
+_MEASURED = (_measured, f'what was measured, or "{UNMEASURED}"')
+_DISPLAY: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "mode": (_mode, '"fullscreen" or "window"'),
+    "size": (_size, "width and height in pixels such as [1280, 720]"),
+    "monitor": (_monitor, "the number of a monitor, from 0"),
+    "background": (_colour, 'a colour such as "#808080"'),
+    "refresh_hz": _MEASURED,
+    "latency_seconds": _MEASURED,
+    "sound_latency_seconds": _MEASURED,
+    "photodiode": (_corner, f'"off" or one of {", ".join(CORNERS)}'),
+    "barcode": (_switch, "true or false"),
+    "sound": (_switch, "true or false"),
+}
+
+
+def read_playlist(path: str | Path) -> Playlist:
+    """Return the playlist in a TOML file; its files are opened and checked.
+
+    Raises
+    ------
+    CallError
+        If there is no such file, or it is no playlist; the message names file and line.
+    UnreadableFileError
+        If a stimulus cannot be read.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        there = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+        hint = near_name(path.name, there)
+        raise CallError(f"found no file {path}, expected a playlist in TOML{hint}") from None
+    except UnicodeDecodeError:
+        raise CallError(f"found no UTF-8 text in {path}, expected a playlist in TOML") from None
+    except OSError as error:
+        raise CallError(
+            f"found that {path} cannot be read ({error.strerror}), expected a playlist in TOML"
+        ) from None
+    return parse_playlist(text, where=str(path), folder=path.parent)
+
+
+def parse_playlist(
+    text: str, *, where: str = "the playlist", folder: Path | None = None
+) -> Playlist:
+    """Return the playlist that a TOML text states.
+
+    Parameters
+    ----------
+    text : str
+        TOML; see ``docs/player.md``.
+    where : str
+        What errors call it.
+    folder : Path, optional
+        From where files are looked for; the current folder by default.
+
+    Raises
+    ------
+    CallError
+        If it is no TOML, or a field is unknown, missing, of the wrong type or impossible.
+    UnreadableFileError
+        If a stimulus cannot be read.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CallError(f"found no valid TOML in {where} ({error}); correct that line") from None
+    page = _Page(text, where)
+    display = _section(page, table.pop("display", {}), _DISPLAY, "display")
+    rows = table.pop("item", [])
+    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
+        raise CallError(f"found 'item' without sections in {where}, expected [[item]] sections")
+    top = _section(page, table, _TOP, "", also=("display", "item"))
+    items = [_item(page, number, row, folder) for number, row in enumerate(rows, 1)]
+    settings = DisplaySettings(**display)
+    _refuse_contradictions(page, settings, items)
+    _refuse_wrong_trials(page, items)
+    files = tuple(_file(page, number, item) for number, item in enumerate(items, 1))
+    return Playlist(top.get("title", ""), settings, tuple(items), files)
+
+
+def _section(
+    page: "_Page",
+    table: Any,
+    readers: Mapping[str, tuple[Callable[[Any], Any], str]],
+    section: str,
+    also: Sequence[str] = (),
+) -> dict[str, Any]:
+    named = f"[{section}]" if section else "the top section"
+    if not isinstance(table, dict):
+        raise CallError(f"found {section} = {table!r} {page.place('', section)}, expected {named}")
+    values = {}
+    for name, value in table.items():
+        at = page.place(section, name)
+        if name not in readers:
+            known = (*readers, *also)
+            hint = near_name(name, known) or f"; the fields are {', '.join(known)}"
+            raise CallError(
+                f"found the unknown field {name!r} in {named} {at}, expected a field of a "
+                f"playlist{hint}"
+            )
+        read, expected = readers[name]
+        values[name] = read(value)
+        if values[name] is None:
+            shown = json.dumps(value, default=str, ensure_ascii=False)
+            raise CallError(f"found {name} = {shown} in {named} {at}, expected {expected}")
+        if values[name] == UNMEASURED:
+            values[name] = None
+    return values
+
+
+def _item(page: "_Page", number: int, row: dict[str, Any], folder: Path | None) -> Item:
+    try:
+        return make_item(row, folder=folder)
+    except ItemFieldError as error:
+        at = page.place("item", error.field, number)
+        raise CallError(f"item {number}: {error} {at}") from None
+
+
+def _file(page: "_Page", number: int, item: Item) -> StimulusFile | None:
+    try:
+        return open_stimulus(item)
+    except (CallError, DataError) as error:
+        at = page.place("item", "file", number)
+        raise type(error)(f"item {number}: {error} {at}") from None
+
+
+def _refuse_contradictions(page: "_Page", settings: DisplaySettings, items: Sequence[Item]) -> None:
+    if settings.monitor and settings.mode == "window":
+        raise CallError(
+            f"found a window on monitor {settings.monitor} {page.place('display', 'monitor')}, "
+            'expected mode = "fullscreen" there: where a window is on it cannot be known'
+        )
+    for number, item in enumerate(items, 1):
+        if item.kind == "sound" and not settings.sound:
+            raise CallError(
+                f"item {number}: found a sound {page.place('item', '', number)} and sound = false "
+                "in [display], expected sound to be played"
+            )
+
+
+def _refuse_wrong_trials(page: "_Page", items: Sequence[Item]) -> None:
+    shown: dict[int, int] = {}
+    for number, item in enumerate(items, 1):
+        if item.trial is None:
+            continue
+        at = page.place("item", "trial", number)
+        if item.kind in STIMULUS_KINDS and shown.setdefault(item.trial, number) != number:
+            raise CallError(
+                f"item {number}: found trial {item.trial} again (item {shown[item.trial]} is it "
+                f"already), expected each trial number once {at}"
+            )
+        if item.is_rating and item.trial not in shown:
+            raise CallError(
+                f"item {number}: found a rating of trial {item.trial}, which no item before it "
+                f"is, expected a trial that was shown {at}"
+            )
+
+
+class _Page:
+    """The text of a playlist, for errors that name the place."""
+
+    def __init__(self, text: str, where: str) -> None:
+        self.text, self.where = text, where
+
+    def place(self, section: str, name: str = "", number: int = 1) -> str:
+        """Return the line of a field in the `number`-th section of a name."""
+        header = re.compile(r"\s*\[+\s*[\"']?([\w-]+)[\"']?\s*\]+")
+        field_ = re.compile(rf"\s*[\"']?{re.escape(name)}[\"']?\s*[=.]")
+        seen, inside = 0, not section
+        for line_number, line in enumerate(self.text.splitlines(), 1):
+            found = header.match(line)
+            if found:
+                seen += found[1] == section
+                inside = found[1] == section and seen == number
+                if inside and not name:
+                    return f"(line {line_number} of {self.where})"
+            elif inside and name and field_.match(line):
+                return f"(line {line_number} of {self.where})"
+        return f"(in {self.where})"

@@ -1,0 +1,378 @@
+"""What is shown is what is logged: every frame, its mark in the picture, and every answer."""
+
+import time
+import wave
+
+import av
+import numpy as np
+import pygame
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from physioemo.acquisition.player import screen, session
+from physioemo.acquisition.player.answers import FileAnswers, SimulatedAnswers
+from physioemo.acquisition.player.item import make_item
+from physioemo.acquisition.player.item_report import sound_drift
+from physioemo.acquisition.player.marks import (
+    FrameMark,
+    barcode_cells,
+    draw_barcode,
+    draw_patch,
+    read_barcode,
+)
+from physioemo.acquisition.player.playlist import DisplaySettings, parse_playlist
+from physioemo.acquisition.player.rating_page import make_page
+from physioemo.acquisition.player.screen import Screen, fit_picture
+from physioemo.acquisition.player.session import play_playlist
+from physioemo.acquisition.player.sound import write_sound
+from physioemo.errors import CallError, StreamError, UnreadableFileError
+from physioemo.media import Sound, decode_sound
+
+pytestmark = pytest.mark.lsl
+
+HEAD = '[display]\nmode = "window"\nsize = [480, 270]\nbarcode = true\nphotodiode = "top-left"\n'
+# README: frames of the stretch that is played here
+CLIPS = {
+    "bigbuckbunny_720p_5s.mp4": ("start_seconds = 3.0", range(75, 132)),
+    "no_face.mp4": ("stop_seconds = 1.5", range(36)),
+    "big_buck_bunny_0_30.webm": ("start_seconds = 10\nstop_seconds = 13", range(240, 312)),
+}
+
+
+class Log:
+    """Stands in for the streams."""
+
+    made = None
+
+    def __init__(self, *args, **options):
+        Log.made, self.flips, self.markers, self.ratings = self, [], [], []
+
+    def wait_for_listeners(self, seconds):
+        return True
+
+    def send_flip(self, *row):
+        self.flips.append(row)
+
+    def send_marker(self, content, stamp):
+        self.markers.append((stamp, content))
+
+    def send_rating(self, trial, values, scales, stamp):
+        self.ratings.append((stamp, trial, dict(values)))
+
+    def close(self):
+        pass
+
+    def of(self, event):
+        return [content for _, content in self.markers if content["event"] == event]
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Return a function that plays a playlist without screen and streams."""
+    monkeypatch.setattr(session, "PlayerOutlets", Log)
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setenv("SDL_AUDIODRIVER", "dummy")
+
+    def play(text, **options):
+        report = play_playlist(parse_playlist(text), headless=True, **options)
+        return report, Log.made
+
+    return play
+
+
+def grab():
+    pixels = pygame.surfarray.array3d(pygame.display.get_surface())
+    return pixels.transpose(1, 0, 2)
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_every_frame_is_accounted_for_and_marked(shared_data, shown, name):
+    stretch, frames = CLIPS[name]
+    marks, white = [], []
+
+    def look(item, frame, stamp):
+        picture = grab()
+        marks.append((read_barcode(picture), FrameMark(frame, item)))
+        white.append(picture[2, 2].mean() > 128)
+
+    file = (shared_data("video-clips") / name).as_posix()
+    text = f'{HEAD}\n[[item]]\nkind = "video"\nfile = "{file}"\ntrial = 1\n{stretch}\n'
+    report, log = shown(text, on_flip=look)
+    (item,) = report.items
+    flips = np.array([row for row in log.flips if row[4] == 1])
+    numbers, dropped = flips[:, 0].astype(int), flips[:, 3].astype(int)
+    assert report.reason == item.reason == "finished" and item.clock == "sound samples"
+    assert item.n_shown + item.n_dropped == len(frames) == len(numbers) + dropped.sum()
+    assert numbers[-1] == frames[-1] and np.array_equal(
+        np.diff(numbers, prepend=frames[0] - 1) - 1, dropped
+    )
+    assert item.n_dropped <= len(frames) // 4
+    assert all(found == expected for found, expected in marks)
+    assert np.array_equal(white[1:], ~np.array(white[:-1]))
+    assert (flips[:, 2] >= 0).all() and np.median(flips[:, 2]) < 0.01
+    # Two seconds show a wrong rate; the millisecond is tested where clips are played longer.
+    assert abs(item.sound_drift_seconds) < 5e-3
+    assert np.abs(np.diff(flips[:, 5]) - np.diff(flips[:, 1])).mean() < 0.01
+    start, stop = log.of("item_start")[0], log.of("item_stop")[0]
+    assert (start["rect"], start["file"]) == ([0, 0, 480, 270], name)
+    assert stop["shown"] == item.n_shown and log.of("trial_stop")[0]["trial"] == 1
+
+
+def test_sound_is_never_cut_whatever_the_picture_does(shared_data, shown, tmp_path, monkeypatch):
+    # SDL's disk driver writes what a sound card would have been given.
+    monkeypatch.setattr(screen, "prepare_sdl", lambda headless: None)
+    monkeypatch.setenv("SDL_AUDIODRIVER", "disk")
+    monkeypatch.setenv("SDL_DISKAUDIOFILE", str(tmp_path / "heard.raw"))
+    path = shared_data("video-clips") / "no_face.mp4"
+    report, _ = shown(
+        f'{HEAD}[[item]]\nkind = "video"\nfile = "{path.as_posix()}"\n'
+        "start_seconds = 0.5\nstop_seconds = 2.0\n",
+        on_flip=lambda item, frame, stamp: time.sleep(0.1 if item else 0),
+    )
+    (item,) = report.items
+    assert item.n_dropped > 10 and item.n_shown + item.n_dropped == 36
+    heard = np.fromfile(tmp_path / "heard.raw", "<i2").reshape(-1, 2)
+    true = decode_sound(path, start_seconds=0.5, stop_seconds=2.0, sfreq=48000).samples
+    begin, first = (int(np.flatnonzero(s.any(axis=1))[0]) for s in (heard, true))
+    assert np.array_equal(heard[begin - first : begin - first + len(true)], true)
+
+
+def test_the_picture_goes_on_where_the_sound_has_ended(shown, tmp_path):
+    path = tmp_path / "short sound.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=20)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream("pcm_s16le", rate=48000, layout="mono")
+        tone = (5000 * np.sin(np.arange(24000) / 20)).astype(np.int16)[None]
+        block = av.AudioFrame.from_ndarray(tone, layout="mono")
+        block.sample_rate, block.pts = 48000, 0
+        container.mux(sound.encode(block))
+        for i in range(30):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+            frame.pts = i
+            container.mux(video.encode(frame))
+        container.mux([*video.encode(None), *sound.encode(None)])
+    report, log = shown(f'{HEAD}[[item]]\nkind = "video"\nfile = "{path.as_posix()}"\n')
+    (item,) = report.items
+    assert (item.clock, item.n_shown, item.n_dropped) == ("sound samples", 30, 0)
+    flips = np.array([row for row in log.flips if row[4] == 1])
+    assert flips[:, 5] - flips[0, 5] == pytest.approx(flips[:, 1], abs=0.045)
+
+
+def test_late_frames_are_dropped_and_counted(shared_data, shown):
+    def slow(item, frame, stamp):
+        time.sleep(0.1 if item else 0)
+
+    file = (shared_data("video-clips") / "no_face.mp4").as_posix()
+    report, _ = shown(
+        f'{HEAD}sound = false\n[[item]]\nkind = "video"\nfile = "{file}"\nstop_seconds = 2\n',
+        on_flip=slow,
+    )
+    (item,) = report.items
+    assert item.clock == "monotonic" and np.isnan(item.sound_drift_seconds)
+    assert item.n_dropped > 20 and item.n_shown + item.n_dropped == 48
+    assert item.stop_seconds - item.onset_seconds == pytest.approx(2.0, abs=0.2)
+
+
+def test_still_items_are_shown_for_their_time_and_in_order(shown, tmp_path):
+    picture = pygame.Surface((40, 80))
+    picture.fill((200, 30, 30))
+    pygame.image.save(picture, str(tmp_path / "red.png"))
+    tone = (8000 * np.sin(np.arange(9600) / 10)).astype(np.int16)[:, None]
+    sound = write_sound(Sound(tone, 48000, 0.1), 0.0, tmp_path)
+    seen = {}
+    text = HEAD + (
+        '[[item]]\nkind = "fixation"\nseconds = 0.2\n'
+        f'[[item]]\nkind = "image"\nfile = "{(tmp_path / "red.png").as_posix()}"\nseconds = 0.2\n'
+        'trial = 1\nstimulus = "red"\n'
+        f'[[item]]\nkind = "sound"\nfile = "{sound.as_posix()}"\ntrial = 2\n'
+        '[[item]]\nkind = "text"\ntext = "Bye"\nuntil = "key"\n'
+    )
+    report, log = shown(
+        text, answers=SimulatedAnswers(1), on_flip=lambda i, f, s: seen.update({i: grab()})
+    )
+    assert [i.reason for i in report.items] == ["finished"] * 3 + ["key"]
+    lengths = [i.stop_seconds - i.onset_seconds for i in report.items]
+    assert lengths == pytest.approx([0.2, 0.2, 0.3, 0.4], abs=0.08)
+    assert report.items[2].clock == "sound samples"
+    assert seen[1][135, 240].mean() > 200 and seen[1][60, 60].mean() < 10
+    assert log.of("item_start")[1]["rect"] == [172, 0, 135, 270]
+    assert tuple(seen[2][100, 240]) == (200, 30, 30) and tuple(seen[2][100, 100]) == (0, 0, 0)
+    assert [t["stimulus"] for t in log.of("trial_start")] == ["red", sound.name]
+    stamps = [stamp for stamp, _ in log.markers]
+    assert stamps == sorted(stamps)
+
+
+def test_silence_before_late_sound_is_written(tmp_path):
+    path = write_sound(Sound(np.ones((480, 2), np.int16), 48000, 2.5), 2.0, tmp_path)
+    with wave.open(str(path)) as wav:
+        samples = np.frombuffer(wav.readframes(wav.getnframes()), "<i2").reshape(-1, 2)
+    assert len(samples) == 24480 and not samples[:24000].any() and samples[24000:].all()
+
+
+def test_escape_ends_the_session_and_the_trial_does_not_count(shared_data, shown):
+    def press(item, frame, stamp):
+        if frame == 5:
+            pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_ESCAPE, unicode=""))
+
+    file = (shared_data("video-clips") / "no_face.mp4").as_posix()
+    text = HEAD + f'[[item]]\nkind = "video"\nfile = "{file}"\ntrial = 1\n'
+    report, log = shown(text + '[[item]]\nkind = "blank"\nseconds = 9\n', on_flip=press)
+    assert report.reason == "aborted" and len(report.items) == 1
+    assert log.of("trial_abort")[0]["reason"] == "aborted" and not log.of("trial_stop")
+    assert log.of("session_stop")[0]["reason"] == "aborted"
+
+
+TRIAL = HEAD + '[[item]]\nkind = "blank"\nseconds = 0.1\n'
+TRIAL += '[[item]]\nkind = "text"\ntext = "x"\nseconds = 0.1\ntrial = 1\n'
+
+
+def key(code, text=""):
+    return pygame.event.Event(pygame.KEYDOWN, key=code, unicode=text)
+
+
+def test_a_person_answers_by_keyboard(shown):
+    typed = [key(pygame.K_7, "7"), key(pygame.K_RETURN), key(pygame.K_2, "2"), key(pygame.K_0, "0")]
+    typed += [key(pygame.K_RIGHT), key(pygame.K_RIGHT), key(pygame.K_RETURN)]
+
+    def type_(item, frame, stamp):
+        if item == 3 and frame == 0:
+            for event in typed:
+                pygame.event.post(event)
+
+    report, log = shown(TRIAL + '[[item]]\nkind = "sam"\ntrial = 1\n', on_flip=type_)
+    assert report.items[2].values == {"valence": 7.0, "arousal": 2.0, "dominance": 6.0}
+    ((_, trial, values),) = log.ratings
+    assert trial == 1 and values == report.items[2].values
+    assert {m["dimension"]: m["value"] for m in log.of("rating")} == values
+    assert log.of("rating")[0]["scale"] == [1, 9] and log.of("rating")[0]["seconds"] < 1
+
+
+def test_no_answer_in_time_is_no_rating(shown):
+    report, log = shown(TRIAL + '[[item]]\nkind = "sam"\ntrial = 1\ntimeout_seconds = 0.3\n')
+    assert report.items[2].reason == "timeout" and not log.ratings and not log.of("rating")
+
+
+def test_answers_are_checked_before_anything_starts(shown):
+    answers = FileAnswers({"2": {"valence": 5}}, "answers.json")
+    Log.made = None
+    with pytest.raises(CallError, match="valence = None for trial 1 in answers.json"):
+        shown(TRIAL + '[[item]]\nkind = "sam"\ntrial = 1\n', answers=answers)
+    assert Log.made is None
+
+
+def test_a_file_that_breaks_in_the_middle_ends_the_session(shared_data, shown, tmp_path):
+    content = (shared_data("video-clips") / "bigbuckbunny_720p_5s.mp4").read_bytes()
+    broken = bytearray(content)
+    broken[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
+    (tmp_path / "a.mp4").write_bytes(broken)
+    file = (tmp_path / "a.mp4").as_posix()
+    text = f'{HEAD}sound = false\n[[item]]\nkind = "video"\nfile = "{file}"\ntrial = 1\n'
+    with pytest.raises(UnreadableFileError, match="a.mp4"):
+        shown(text)
+    assert Log.made.of("trial_abort")[0]["reason"] == "failed"
+    assert Log.made.of("session_stop")[0]["reason"] == "failed"
+
+
+def test_a_monitor_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    with pytest.raises(StreamError, match="found 1 monitor, expected number 3"):
+        Screen(DisplaySettings(monitor=3))
+
+
+@pytest.fixture
+def surface(monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    pygame.display.init()
+    pygame.font.init()
+    yield pygame.Surface((1280, 720))
+    pygame.display.quit()
+
+
+def click(position):
+    return pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=position, button=1)
+
+
+def test_a_person_answers_by_mouse(surface):
+    page = make_page(make_item({"kind": "sam", "trial": 1, "dimensions": ["valence"]}))
+    page.draw(surface)
+    button = page._button.center
+    page.handle(click(button))
+    assert not page.done
+    for rect, name, value in page._points:
+        page.handle(click(rect.center))
+        assert page.values == {name: value}
+    page.handle(click(button))
+    assert page.done and page.values == {"valence": 9.0}
+
+
+def test_a_slider_is_dragged_in_its_steps(surface):
+    fields = {"kind": "slider", "trial": 1, "dimension": "d", "label": "?", "minimum": 0}
+    page = make_page(make_item({**fields, "maximum": 10, "step": 2}))
+    page.draw(surface)
+    left, right, y = page._line
+    page.handle(click((left + 0.52 * (right - left), y)))
+    assert page.values == {"d": 6.0}
+    page.handle(pygame.event.Event(pygame.MOUSEMOTION, pos=(right + 300, y)))
+    assert page.values == {"d": 10.0}
+    page.handle(pygame.event.Event(pygame.MOUSEBUTTONUP, pos=(right, y), button=1))
+    assert not page.handle(pygame.event.Event(pygame.MOUSEMOTION, pos=(left, y)))
+    page.handle(key(pygame.K_LEFT))
+    page.handle(key(pygame.K_RETURN))
+    assert page.done and page.values == {"d": 8.0}
+
+
+@given(
+    st.integers(0, 2**24 - 1),
+    st.integers(0, 2**12 - 1),
+    st.tuples(st.integers(192, 1999), st.integers(20, 400)),
+)
+def test_a_barcode_reads_back(frame, item, size):
+    canvas = pygame.Surface(size)
+    canvas.fill((90, 120, 200))
+    draw_barcode(canvas, frame, item)
+    picture = pygame.surfarray.array3d(canvas).transpose(1, 0, 2)
+    assert read_barcode(picture) == FrameMark(frame, item)
+
+
+def test_a_damaged_barcode_is_none(rng):
+    canvas = pygame.Surface((960, 540))
+    draw_barcode(canvas, 1234, 7)
+    picture = pygame.surfarray.array3d(canvas).transpose(1, 0, 2).copy()
+    for cell in range(48):
+        wrong = picture.copy()
+        columns = slice(240 + 10 * cell, 250 + 10 * cell)
+        wrong[530:, columns] = 255 - wrong[530:, columns]
+        assert read_barcode(wrong) is None
+    assert read_barcode(np.zeros((540, 960, 3), np.uint8)) is None
+    noise = rng.integers(0, 256, (200, 60, 240, 3), np.uint8)
+    assert all(read_barcode(picture) is None for picture in noise)
+    assert barcode_cells(2**24 + 5, 2**12 + 3).tolist() == barcode_cells(5, 3).tolist()
+
+
+@pytest.mark.parametrize("corner", ["top-left", "top-right", "bottom-left", "bottom-right"])
+def test_the_patch_fills_its_corner_only(corner):
+    canvas = pygame.Surface((800, 600))
+    draw_patch(canvas, corner, True)
+    picture = pygame.surfarray.array3d(canvas).transpose(1, 0, 2).mean(axis=2)
+    y, x = (0 if "top" in corner else 599), (0 if "left" in corner else 799)
+    assert picture[y, x] == 255 and (picture > 0).sum() == 48**2
+
+
+def test_pictures_keep_their_proportions():
+    assert fit_picture((1280, 720), (640, 480)) == (0, 60, 640, 360)
+    assert fit_picture((100, 200), (800, 600)) == (250, 0, 300, 600)
+
+
+def test_drift_is_what_frames_lose_against_the_sound(rng):
+    counted = np.arange(0, 10, 0.004)
+    readings = list(zip(counted, rng.uniform(-0.01, 0.01, len(counted)), strict=True))
+    shown = np.arange(0, 9.9, 0.04)
+    steady = [(t, 0.0003) for t in shown]
+    assert abs(sound_drift(steady, readings)) < 1e-3
+    slow = [(t, 0.002 * t) for t in shown]
+    assert sound_drift(slow, readings) == pytest.approx(0.002 * 9.36 * 2 / 3, abs=1e-3)
+    lost = [(t, ahead + 0.003 * t) for t, ahead in readings]
+    assert sound_drift(steady, lost) == pytest.approx(0.003 * 9.36 * 2 / 3, abs=1e-3)
+    assert np.isnan(sound_drift(steady[:5], readings))
