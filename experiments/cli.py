@@ -167,12 +167,14 @@ def live(
         find_seconds=find_seconds,
         on_start=_ignore if as_json else _print_start,
         on_prediction=_ignore if as_json else _print_prediction(),
+        on_notice=notice,
     )
     if as_json:
         click.echo(json.dumps(asdict(summary), indent=2))
         return
     click.echo(
-        f"{summary.n_predictions} predictions, {summary.n_abstained} abstained; newest sample to "
+        f"{summary.n_predictions} predictions, {summary.n_abstained} abstained, "
+        f"{summary.n_skipped} skipped; newest sample to "
         f"prediction: median {1e3 * summary.latency_p50_seconds:.1f} ms, 99 % within "
         f"{1e3 * summary.latency_p99_seconds:.1f} ms; {summary.ended}."
     )

@@ -6,7 +6,7 @@ and :meth:`Decoder.predict` folds it over a recording.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from physioemo.description import StreamDescription
 from physioemo.errors import CheckpointError
 from physioemo.experiments.tokens import FAMILY, TokenState, TokenStream
+from physioemo.features.artefact_gate import ArtefactGate
 from physioemo.features.entropy import EntropyRecipe
 from physioemo.models.calibration import calibrated_probability
 from physioemo.models.checkpoint import load_model, model_id, save_model
@@ -83,6 +84,8 @@ class Decoder:
         Share of the high class in training; what an abstaining decoder says.
     metadata : dict
         How it was made.
+    gate : ArtefactGate, optional
+        Which electrodes are masked, and when; None masks none.
     """
 
     recipe: EntropyRecipe
@@ -94,13 +97,14 @@ class Decoder:
     prior: np.ndarray
     metadata: dict[str, Any] = field(default_factory=dict)
     id: str = ""
+    gate: ArtefactGate | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", self.id or model_id(self.model))
 
     def tokens(self, description: StreamDescription) -> TokenStream:
         """Return what turns windows of a stream into this decoder's tokens."""
-        return TokenStream(description, self.ch_names, self.recipe)
+        return TokenStream(description, self.ch_names, self.recipe, self.gate)
 
     def step(
         self, window: Window, key: str, tokens: TokenStream, state: TokenState
@@ -111,7 +115,7 @@ class Decoder:
         """
         part = window[key]
         made, state = tokens.step(part.signal, part.time, window.segment, state)
-        return [self._predict_one(made, i) for i in range(len(made))], state
+        return [self.predict_one(made, i) for i in range(len(made))], state
 
     def predict(self, recording: Recording, *, stream: str = "eeg") -> list[Prediction]:
         """Return the predictions of a recording, window by window exactly as live."""
@@ -152,7 +156,8 @@ class Decoder:
         logits = predict_logits(self.model, self.scaler(values), electrodes)
         return calibrated_probability(logits, self.temperature)[..., 1]
 
-    def _predict_one(self, made: TokenSet, i: int) -> Prediction:
+    def predict_one(self, made: TokenSet, i: int) -> Prediction:
+        """Return the prediction of window `i`, computed alone: its bits depend on no other."""
         family = made[FAMILY]
         alone = self.probability(family.values[i : i + 1], family.present[i : i + 1])
         return self._prediction(made, i, alone[0])
@@ -160,16 +165,23 @@ class Decoder:
     def _prediction(self, made: TokenSet, i: int, probability: np.ndarray) -> Prediction:
         usable = int(made[FAMILY].present[i].all(axis=1).sum())
         abstain = usable < _USABLE_SHARE * len(self.ch_names)
-        reason = f"only {usable} of {len(self.ch_names)} electrodes are usable" if abstain else ""
-        high = self.prior if abstain else probability
+        if abstain:
+            reason = f"only {usable} of {len(self.ch_names)} electrodes are usable"
+            return self.abstention(float(made.stop_seconds[i]), reason)
+        return self._said(float(made.stop_seconds[i]), probability)
+
+    def abstention(self, time_seconds: float, reason: str) -> Prediction:
+        """Return what is said when there is nothing to go by: the training prior."""
+        return replace(self._said(time_seconds, self.prior), abstain=True, reason=reason)
+
+    def _said(self, time_seconds: float, high: np.ndarray) -> Prediction:
+        sure = np.maximum(high, 1 - high)
         return Prediction(
-            time_seconds=float(made.stop_seconds[i]),
+            time_seconds=time_seconds,
             probability=dict(zip(self.dimensions, map(float, high), strict=True)),
-            confidence=dict(
-                zip(self.dimensions, map(float, np.maximum(high, 1 - high)), strict=True)
-            ),
-            abstain=abstain,
-            reason=reason,
+            confidence=dict(zip(self.dimensions, map(float, sure), strict=True)),
+            abstain=False,
+            reason="",
             model_id=self.id,
         )
 
@@ -198,6 +210,7 @@ class Decoder:
             "dimensions": list(self.dimensions),
             "model_id": self.id,
             "metadata": self.metadata,
+            "gate": None if self.gate is None else self.gate.to_dict(),
         }
         (folder / DECODER_JSON).write_text(
             json.dumps(content, indent=2, ensure_ascii=False), "utf-8"
@@ -229,6 +242,7 @@ class Decoder:
                 temperature=arrays["temperature"],
                 prior=arrays["prior"],
                 metadata=content["metadata"],
+                gate=_gate_of(content),
             )
         except Exception as error:  # safetensors, key and type errors all mean the same here
             raise CheckpointError(
@@ -247,6 +261,11 @@ class Decoder:
                 f"found parts of different decoders in {folder}, expected those that "
                 "'physioemo train' wrote together; copy the folder again"
             )
+
+
+def _gate_of(content: dict[str, Any]) -> ArtefactGate | None:
+    fields = content.get("gate")
+    return None if fields is None else ArtefactGate.from_dict(fields)
 
 
 def _read_json(folder: Path) -> dict[str, Any]:

@@ -1,20 +1,15 @@
 """The live decoder: an EEG stream in, predictions out, both over LSL."""
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from physioemo.acquisition.lsl import (
-    clock_offset,
-    describe,
-    find_streams,
-    make_outlet,
-    open_inlet,
-    pull,
-)
+from physioemo.acquisition.lsl import clock_offset, describe, find_streams, open_inlet, pull
+from physioemo.acquisition.stream_return import ReturnWatch, find_return
 from physioemo.description import StreamDescription
 from physioemo.errors import (
     AmbiguousStreamError,
@@ -22,15 +17,20 @@ from physioemo.errors import (
     PhysioEmoError,
     StreamDescriptionError,
 )
-from physioemo.experiments.decoder import UNTRAINED, Decoder
+from physioemo.experiments.decoder import Decoder
+from physioemo.experiments.live_decoding import FRESH_SECONDS, Decoded, LiveDecoding
+from physioemo.experiments.live_outlets import LiveOutlets
 from physioemo.overrides import Overrides
 from physioemo.prediction import Prediction
-from physioemo.ring import Ring
 
-__all__ = ["LiveSummary", "prediction_description", "prediction_sample", "run_live"]
+__all__ = ["STALE_SECONDS", "LiveSummary", "run_live"]
 
-OUTLET_NAME = "PhysioEmo-VAD"
+STALE_SECONDS = 1.0
+"""A stream that has been silent for this long is not believed any more."""
+
 _OFFSET_SECONDS = 5.0
+_PULL_SECONDS = 0.1
+_KEPT_LATENCIES = 100_000
 
 
 @dataclass(frozen=True)
@@ -41,46 +41,28 @@ class LiveSummary:
     ----------
     n_predictions, n_abstained : int
         How many were published, and how many of them abstained.
+    n_skipped : int
+        Windows that were left out because newer ones were complete.
     n_segments : int
         1 + the number of gaps of the EEG stream.
     latency_p50_seconds, latency_p99_seconds : float
         From the time stamp of the newest sample used to the prediction on the wire; NaN
-        without predictions.
+        without predictions; of the newest 100,000.
     compute_p50_seconds, compute_p99_seconds : float
-        From the window being complete to the prediction.
+        From the samples' arrival to the prediction.
     ended : str
         Why it ended.
     """
 
     n_predictions: int
     n_abstained: int
+    n_skipped: int
     n_segments: int
     latency_p50_seconds: float
     latency_p99_seconds: float
     compute_p50_seconds: float
     compute_p99_seconds: float
     ended: str
-
-
-def prediction_description(decoder: Decoder) -> StreamDescription:
-    """Return the description of the stream of predictions of a decoder."""
-    names = [f"{d}_{what}" for d in decoder.dimensions for what in ("probability", "confidence")]
-    mark = f"{UNTRAINED}-" if decoder.metadata.get(UNTRAINED) else ""
-    return StreamDescription(
-        name=OUTLET_NAME,
-        stype="Prediction",
-        sfreq=0.0,
-        ch_names=(*names, "abstain"),
-        units=("probability",) * len(names) + ("0 or 1",),
-        channel_format="float32",
-        source_id=f"physioemo-vad-{mark}{decoder.id}",
-    )
-
-
-def prediction_sample(prediction: Prediction) -> np.ndarray:
-    """Return one sample of the stream of predictions, shape (1, channel)."""
-    pairs = [(prediction.probability[d], prediction.confidence[d]) for d in prediction.probability]
-    return np.array([[*np.ravel(pairs), float(prediction.abstain)]], np.float32)
 
 
 def run_live(
@@ -90,12 +72,18 @@ def run_live(
     overrides: Overrides | None = None,
     duration_seconds: float | None = None,
     stop_when_idle_seconds: float | None = None,
+    stale_seconds: float = STALE_SECONDS,
     find_seconds: float = 5.0,
     should_stop: Callable[[], bool] = lambda: False,
     on_start: Callable[[StreamDescription], None] = lambda description: None,
     on_prediction: Callable[[Prediction, float], None] = lambda prediction, latency: None,
+    on_notice: Callable[[str], None] = lambda text: None,
 ) -> LiveSummary:
-    """Decode an EEG stream and publish ``PhysioEmo-VAD`` until told to stop.
+    """Decode an EEG stream and publish ``PhysioEmo-VAD`` and ``PhysioEmo-Quality``.
+
+    A stream that falls silent is told by predictions that abstain, one a second; decoding goes on
+    by itself when it comes back. Of what has piled up the newest window is decoded, and what is
+    older than half a second is skipped and counted.
 
     Parameters
     ----------
@@ -110,11 +98,13 @@ def run_live(
         Stop after this long.
     stop_when_idle_seconds : float, optional
         Stop when data came and then none for this long.
+    stale_seconds : float
+        After how long a silence predictions abstain.
     find_seconds : float
         How long to look for the stream.
-    should_stop, on_start, on_prediction : callable
+    should_stop, on_start, on_prediction, on_notice : callable
         Asked after every chunk; told the stream that is decoded, once the predictions are
-        published; told every prediction and its latency in seconds.
+        published; told every prediction and its latency in seconds; told what happens besides.
 
     Returns
     -------
@@ -131,31 +121,20 @@ def run_live(
     # One small model: a second thread only adds jitter.
     torch.set_num_threads(1)
     inlet, description = _open_fitting(decoder, predicates, overrides or Overrides(), find_seconds)
-    outlet = make_outlet(prediction_description(decoder))
-    session = _Session(decoder, description)
-    session.warm_up()
+    run = _Run(decoder, description, inlet, stale_seconds, on_prediction, on_notice)
+    run.decoding.warm_up()
     on_start(description)
-    offset, measured = _offset(inlet, 0.0), time.monotonic()
-    began, arrived, ended = time.monotonic(), None, "the stream was lost"
+    began, ended = time.monotonic(), "the stream was lost"
     try:
         while True:
-            signal, stamps = pull(inlet, timeout_seconds=0.1)
-            arrived = time.monotonic() if len(stamps) else arrived
-            if time.monotonic() - measured > _OFFSET_SECONDS:
-                offset, measured = _offset(inlet, offset), time.monotonic()
-            for prediction, computed in session.take(signal, stamps + offset):
-                sample = prediction_sample(prediction)[0].tolist()
-                outlet.push_sample(sample, prediction.time_seconds)
-                latency = pylsl.local_clock() - prediction.time_seconds
-                session.count(prediction, latency, computed)
-                on_prediction(prediction, latency)
+            run.turn()
             if should_stop():
                 ended = "stopped"
                 break
             if duration_seconds is not None and time.monotonic() - began >= duration_seconds:
                 ended = "the time was up"
                 break
-            idle = time.monotonic() - arrived if arrived else 0.0
+            idle = run.silent_seconds if run.has_data else 0.0
             if stop_when_idle_seconds is not None and idle >= stop_when_idle_seconds:
                 ended = f"the stream had been silent for {idle:.1f} s"
                 break
@@ -164,14 +143,8 @@ def run_live(
     except pylsl.util.LostError:
         pass
     finally:
-        inlet.close_stream()
-    return session.summary(ended)
-
-
-def _offset(inlet: Any, previous: float) -> float:
-    """Return the newest clock offset in seconds, or the previous one if there is no answer."""
-    triple = clock_offset(inlet)
-    return previous if triple is None else float(triple[1])
+        run.inlet.close_stream()
+    return run.summary(ended)
 
 
 def _open_fitting(
@@ -202,49 +175,106 @@ def _open_fitting(
     raise StreamDescriptionError("no stream fits the decoder: " + "; ".join(reasons))
 
 
-class _Session:
-    """State of one live run: the ring, the decoder's state and the counts."""
+class _Run:
+    """One live run: inlet, outlets, decoding, and the counts."""
 
-    def __init__(self, decoder: Decoder, description: StreamDescription) -> None:
-        self.decoder = decoder
-        self.ring = Ring("eeg", description, decoder.recipe.hop_samples)
-        self.tokens = decoder.tokens(description)
-        self.state = self.tokens.start()
-        self.latencies: list[float] = []
-        self.computed: list[float] = []
-        self.n_abstained = 0
+    def __init__(
+        self,
+        decoder: Decoder,
+        description: StreamDescription,
+        inlet: Any,
+        stale_seconds: float,
+        on_prediction: Callable[[Prediction, float], None],
+        on_notice: Callable[[str], None],
+    ) -> None:
+        self.decoder, self.inlet = decoder, inlet
+        self.decoding = LiveDecoding(decoder, description)
+        self.has_data = False
+        self._outlets = LiveOutlets(decoder)
+        self._stale_seconds = stale_seconds
+        self._on_prediction, self._on_notice = on_prediction, on_notice
+        self._watch, self._uids = ReturnWatch(description), {inlet.info().uid()}
+        self._offset, self._measured = 0.0, -np.inf
+        self._arrived = time.monotonic()
+        self._newest_stamp = np.nan
+        self._n_told = 0
+        self._latencies: deque[float] = deque(maxlen=_KEPT_LATENCIES)
+        self._computed: deque[float] = deque(maxlen=_KEPT_LATENCIES)
+        self._n, self._n_abstained = 0, 0
 
-    def warm_up(self) -> None:
-        """Pay for lazy imports and first calls before the first sample."""
-        description = self.ring.description
-        n = self.decoder.recipe.window_samples + self.decoder.recipe.hop_samples
-        noise = np.random.default_rng(0).standard_normal((len(description.ch_names), n))
-        made, _ = self.tokens.step(noise, np.arange(n) / description.sfreq, 0, self.state)
-        family = made["eeg_entropy"]
-        self.decoder.probability(family.values[:1], family.present[:1])
+    @property
+    def silent_seconds(self) -> float:
+        """For how long nothing has come."""
+        return time.monotonic() - self._arrived
 
-    def take(self, signal: np.ndarray, stamps: np.ndarray) -> Iterator[tuple[Prediction, float]]:
-        """Yield the predictions that new samples complete, each with its computing time."""
-        for window in self.ring.push(signal, stamps):
-            began = time.perf_counter()
-            predictions, self.state = self.decoder.step(window, "eeg", self.tokens, self.state)
-            for prediction in predictions:
-                yield prediction, time.perf_counter() - began
+    def turn(self) -> None:
+        """Take what has come, say what it means, and mind a silence."""
+        import pylsl
 
-    def count(self, prediction: Prediction, latency: float, computed: float) -> None:
-        """Count one published prediction."""
-        self.latencies.append(latency)
-        self.computed.append(computed)
-        self.n_abstained += prediction.abstain
+        if time.monotonic() - self._measured > _OFFSET_SECONDS and not self._n_told:
+            triple = clock_offset(self.inlet, timeout_seconds=0.5)
+            # Without an answer the previous one holds.
+            self._offset = self._offset if triple is None else float(triple[1])
+            self._measured = time.monotonic()
+        signal, stamps = pull(self.inlet, timeout_seconds=_PULL_SECONDS)
+        if not len(stamps):
+            self._mind_silence()
+            return
+        if self._n_told:
+            self._on_notice(f"{self.decoding.description.name} is back")
+        self._arrived, self._n_told, self.has_data = time.monotonic(), 0, True
+        self._newest_stamp = float(stamps[-1])
+        began = time.perf_counter()
+        wanted = pylsl.local_clock() - self._offset - FRESH_SECONDS
+        for decoded in self.decoding.push(signal, stamps, newest_wanted_stamp=wanted):
+            self._say(decoded, time.perf_counter() - began)
+
+    def _mind_silence(self) -> None:
+        """Abstain once a second; look whether the stream is back under another connection."""
+        silent = self.silent_seconds
+        if self.has_data and silent >= self._stale_seconds + self._n_told:
+            self._n_told += 1
+            reason = f"the stream has been silent for {silent:.1f} s"
+            if self._n_told == 1:
+                self._on_notice(f"{self.decoding.description.name}: {reason}")
+            nothing = np.zeros(len(self.decoder.ch_names), bool)
+            prediction = self.decoder.abstention(self._newest_stamp, reason)
+            self._say(Decoded(prediction, np.nan, nothing, self.decoding.n_skipped), 0.0)
+        if self._watch.is_due(silent):
+            inlet = find_return(self.decoding.description, self._uids)
+            if inlet is not None:
+                self.inlet.close_stream()
+                self.inlet, self._measured, self._n_told = inlet, -np.inf, 0
+                self._arrived = time.monotonic()
+                self._on_notice(f"{self.decoding.description.name} came back")
+
+    def _say(self, decoded: Decoded, computing_seconds: float) -> None:
+        stamp = decoded.prediction.time_seconds
+        prediction = replace(decoded.prediction, time_seconds=stamp + self._offset)
+        quality = {
+            "first_stamp": decoded.first_stamp,
+            "newest_stamp": stamp,
+            "usable": float(decoded.usable.mean()),
+            "skipped": decoded.n_skipped,
+            "computing": computing_seconds,
+            "calibration": 0,
+        }
+        latency = self._outlets.send(prediction, quality, decoded.usable)
+        self._n += 1
+        self._n_abstained += prediction.abstain
+        if not np.isnan(decoded.first_stamp):
+            self._latencies.append(latency)
+            self._computed.append(computing_seconds)
+        self._on_prediction(prediction, latency)
 
     def summary(self, ended: str) -> LiveSummary:
         """Return how it went."""
-        waits = self.latencies or [float("nan")]
-        work = self.computed or [float("nan")]
+        waits, work = list(self._latencies) or [np.nan], list(self._computed) or [np.nan]
         return LiveSummary(
-            len(self.latencies),
-            self.n_abstained,
-            self.ring.segment + 1,
+            self._n,
+            self._n_abstained,
+            self.decoding.n_skipped,
+            self.decoding.n_segments,
             latency_p50_seconds=float(np.percentile(waits, 50)),
             latency_p99_seconds=float(np.percentile(waits, 99)),
             compute_p50_seconds=float(np.percentile(work, 50)),

@@ -9,6 +9,7 @@ import numpy as np
 from physioemo.clock import segment_bounds
 from physioemo.description import StreamDescription
 from physioemo.errors import StreamDescriptionError
+from physioemo.features.artefact_gate import ArtefactGate, GateState, start_gate, step_gate
 from physioemo.features.entropy import EntropyRecipe, EntropyState, start_entropy, step_entropy
 from physioemo.features.entropy_gemm import entropy_by_gemm
 from physioemo.recording import Recording
@@ -33,10 +34,13 @@ class TokenState:
         The segment of the leading stream; a new one starts from rest.
     entropy : EntropyState
         State of the filters.
+    gate : GateState
+        Electrodes that are masked for a while.
     """
 
     segment: int
     entropy: EntropyState
+    gate: GateState
 
 
 class TokenStream:
@@ -50,6 +54,8 @@ class TokenStream:
         Electrodes in the order of the tokens; those that the stream lacks are masked.
     recipe : EntropyRecipe
         How tokens are made; its rate must be the stream's.
+    gate : ArtefactGate, optional
+        Which electrodes are masked, and when.
 
     Raises
     ------
@@ -60,7 +66,11 @@ class TokenStream:
     """
 
     def __init__(
-        self, description: StreamDescription, ch_names: Sequence[str], recipe: EntropyRecipe
+        self,
+        description: StreamDescription,
+        ch_names: Sequence[str],
+        recipe: EntropyRecipe,
+        gate: ArtefactGate | None = None,
     ) -> None:
         if abs(description.sfreq / recipe.sfreq - 1) > _RATE_MATCH:
             raise StreamDescriptionError(
@@ -68,7 +78,7 @@ class TokenStream:
                 f"{recipe.sfreq:g} Hz as in training; set the device to that rate, or train a "
                 "decoder on recordings with this one"
             )
-        self.recipe = recipe
+        self.recipe, self.gate = recipe, gate
         self.ch_names = tuple(ch_names)
         self.index, self.factor = _channel_map(description, self.ch_names)
         if 2 * int((self.index >= 0).sum()) < len(self.ch_names):
@@ -81,19 +91,49 @@ class TokenStream:
 
     def start(self) -> TokenState:
         """Return the state before the first sample."""
-        return TokenState(0, start_entropy(len(self.ch_names), self.recipe))
+        return self._at_rest(0)
+
+    def _at_rest(self, segment: int) -> TokenState:
+        n = len(self.ch_names)
+        return TokenState(segment, start_entropy(n, self.recipe), start_gate(n))
 
     def step(
         self, signal: np.ndarray, time: np.ndarray, segment: int, state: TokenState
     ) -> tuple[TokenSet, TokenState]:
         """Take the next hop (channel, time); return the tokens of the windows it completes."""
         if segment != state.segment:
-            state = TokenState(segment, start_entropy(len(self.ch_names), self.recipe))
-        entropy, after = step_entropy(self._in_microvolts(signal), state.entropy, self.recipe)
+            state = self._at_rest(segment)
+        hop = self._in_microvolts(signal)
+        entropy, after = step_entropy(hop, state.entropy, self.recipe)
+        masked, gate = self._step_gate(hop, state.gate)
+        entropy[:, masked] = np.nan
         # A window that is no multiple of the hop ends before the hop that completes it.
         last = len(time) - 1 - (-self.recipe.window_samples) % self.recipe.hop_samples
         stop = np.full(len(entropy), time[last])
-        return self._token_set(entropy, stop), TokenState(segment, after)
+        return self._token_set(entropy, stop), TokenState(segment, after, gate)
+
+    def _step_gate(self, hop: np.ndarray, state: GateState) -> tuple[np.ndarray, GateState]:
+        if self.gate is None:
+            return np.zeros(len(hop), bool), state
+        return step_gate(
+            hop,
+            state,
+            self.gate,
+            sfreq=self.recipe.sfreq,
+            window_samples=self.recipe.window_samples,
+        )
+
+    def _mask_artefacts(self, entropy: np.ndarray, rows: np.ndarray) -> None:
+        """Mask the entropy (window, channel, band) of a whole segment (channel, time)."""
+        if self.gate is None:
+            return
+        n_hop, state = self.recipe.hop_samples, start_gate(len(rows))
+        for start in range(0, rows.shape[1], n_hop):
+            masked, state = self._step_gate(rows[:, start : start + n_hop], state)
+            # A window is complete with the hop that holds its last sample.
+            i = (start + n_hop - self.recipe.window_samples) // n_hop
+            if 0 <= i < len(entropy):
+                entropy[i, masked] = np.nan
 
     def _in_microvolts(self, signal: np.ndarray) -> np.ndarray:
         """Return the electrodes' rows (channel, time); an absent electrode is all NaN."""
@@ -137,6 +177,7 @@ class TokenStream:
                 continue
             rows = self._in_microvolts(signal[start:stop].T)
             entropy = entropy_by_gemm(rows, self.recipe, dtype=dtype)
+            self._mask_artefacts(entropy, rows)
             ends = np.arange(len(entropy)) * self.recipe.hop_samples + self.recipe.window_samples
             parts.append((entropy, time[start:stop][ends - 1]))
         return self._joined(parts)

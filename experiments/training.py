@@ -14,6 +14,7 @@ from physioemo.experiments.scores import balanced_accuracy, score_trials, trial_
 from physioemo.experiments.splits import held_out_groups, trial_grouped_k_fold
 from physioemo.experiments.tokens import FAMILY, recording_tokens
 from physioemo.experiments.trial_data import TrialData, collect_trials
+from physioemo.features.artefact_gate import ArtefactGate
 from physioemo.features.entropy import BANDS, EntropyRecipe
 from physioemo.fingerprint import config_fingerprint, package_versions
 from physioemo.models.calibration import fit_temperature
@@ -338,6 +339,7 @@ def _fit(data: TrialData, train: np.ndarray, config: StudyConfig) -> Decoder:
         model=model,
         temperature=_temperature(logits, data.labels[held]),
         prior=np.array([(c[c >= 0]).mean() if (c >= 0).any() else 0.5 for c in labels.T]),
+        gate=ArtefactGate(),
     )
 
 
@@ -376,4 +378,5 @@ def untrained_decoder(recording: Recording, config: StudyConfig | None = None) -
         temperature=np.ones(n),
         prior=np.full(n, 0.5),
         metadata={UNTRAINED: True, "seed": config.seed, "config": config.to_dict()},
+        gate=ArtefactGate(),
     )

@@ -5,13 +5,15 @@ import threading
 import time
 
 import numpy as np
+import pylsl
 import pytest
 
-from physioemo.acquisition.lsl import make_outlet
+from physioemo.acquisition.lsl import make_outlet, push
 from physioemo.acquisition.recorder import record
 from physioemo.acquisition.replay import replay
 from physioemo.errors import AmbiguousStreamError, NoStreamError, StreamDescriptionError
 from physioemo.experiments.live import run_live
+from physioemo.experiments.live_decoding import LiveDecoding
 from physioemo.experiments.training import untrained_decoder
 from tests.simulated import simulated_recording
 from tests.streams import eeg_description
@@ -49,17 +51,92 @@ def test_live_predictions_equal_those_of_the_recording_offline(recording, decode
     source.join()
     decoding.join()
     summary = done["summary"]
-    said = recorded["PhysioEmo-VAD"]
+    said, quality = recorded["PhysioEmo-VAD"], recorded["PhysioEmo-Quality"]
     offline = decoder.predict(recorded, stream="Simulated-EEG")
-    assert summary.n_predictions == len(offline) == said.sizes["time"] > 35
-    assert summary.n_abstained == 0 and summary.n_segments == 1
-    names = [str(c) for c in said["channel"].values]
+    n, n_silent = len(offline), summary.n_abstained
+    # Once the stream has ended, the decoder abstains once a second.
+    assert n_silent in (1, 2) and n + n_silent == summary.n_predictions == said.sizes["time"] > 35
+    assert summary.n_skipped == 0 and summary.n_segments == 1
+    assert channel(said, "abstain").tolist() == [0] * n + [1] * n_silent
     for dimension in decoder.dimensions:
-        column = said["signal"].values[:, names.index(f"{dimension}_probability")]
-        assert np.array_equal(column, np.float32([p.probability[dimension] for p in offline]))
+        column = channel(said, f"{dimension}_probability")
+        assert np.array_equal(column[:n], np.float32([p.probability[dimension] for p in offline]))
+        assert (column[n:] == 0.5).all()
     times = np.array([p.time_seconds for p in offline])
-    assert np.abs(said["time"].values - times).max() < 1e-3
+    assert np.abs(said["time"].values[:n] - times).max() < 1e-3
     assert 0 < summary.latency_p50_seconds < 0.25
+    raw = recorded["Simulated-EEG"]["raw_time"].values
+    assert (channel(quality, "first_stamp")[:n] == raw[0]).all()
+    assert np.isin(channel(quality, "newest_stamp"), raw).all()
+    assert channel(quality, "staleness")[n] > 1 and (channel(quality, "usable")[:n] == 1).all()
+
+
+def channel(stream, name):
+    return stream["signal"].values[:, [str(c) for c in stream["channel"].values].index(name)]
+
+
+def test_a_stream_that_falls_silent_is_not_believed_and_believed_again_when_it_is_back(decoder):
+    said, notices = [], []
+    rng = np.random.default_rng(0)
+    pause = threading.Event()
+    description = eeg_description(32, 250.0, ch_names=decoder.ch_names)
+
+    def make(index):
+        return rng.standard_normal((0 if pause.is_set() else len(index), 32)).astype(np.float32)
+
+    def pushed():
+        outlet, sent, began = make_outlet(description), 0, pylsl.local_clock()
+        while not done.is_set():
+            due = int((pylsl.local_clock() - began) * 250)
+            if due > sent and not pause.is_set():
+                index = np.arange(sent, due)
+                push(outlet, make(index), began + index / 250)
+            sent = due
+            time.sleep(0.05)
+
+    def follow(prediction, latency):
+        said.append(prediction)
+        confident = sum(not p.abstain for p in said)
+        if confident == 5:
+            pause.set()
+        if sum(p.abstain for p in said) == 2:
+            pause.clear()
+
+    done = threading.Event()
+    producer = threading.Thread(target=pushed)
+    producer.start()
+    summary = run_live(
+        decoder,
+        duration_seconds=25,
+        should_stop=lambda: sum(not p.abstain for p in said) >= 8,
+        on_prediction=follow,
+        on_notice=notices.append,
+    )
+    done.set()
+    producer.join()
+    # After the gap the filters start from rest, so that nothing of before is believed either.
+    assert [p.abstain for p in said] == [False] * 5 + [True] * 2 + [False] * 3
+    assert "silent for 1." in said[5].reason
+    assert 0 <= said[5].time_seconds - said[4].time_seconds < 0.5
+    assert summary.n_segments == 2 and summary.n_abstained == 2
+    assert "silent for" in notices[0] and notices[-1].endswith("is back")
+
+
+def test_of_what_has_piled_up_the_newest_is_decoded(recording, decoder):
+    description = recording.description("Simulated-EEG")
+    data = recording["Simulated-EEG"]
+    signal, stamps = data["signal"].values[:5000], data["raw_time"].values[:5000]
+    all_at_once = LiveDecoding(decoder, description)
+    said = all_at_once.push(signal, stamps, newest_wanted_stamp=stamps[-1] - 0.5)
+    one_by_one = LiveDecoding(decoder, description)
+    every = [
+        d
+        for i in range(0, 5000, 50)
+        for d in one_by_one.push(signal[i : i + 50], stamps[i : i + 50])
+    ]
+    assert one_by_one.n_skipped == 0 and all_at_once.n_skipped == len(every) - len(said) > 5
+    for a, b in zip(said, every[-len(said) :], strict=True):
+        assert a.prediction == b.prediction and a.first_stamp == b.first_stamp == stamps[0]
 
 
 def test_no_stream_says_so(decoder):

@@ -1,0 +1,111 @@
+"""The two streams of a live decoder: what it says, and what that stands on."""
+
+import numpy as np
+
+from physioemo.acquisition.lsl import make_outlet
+from physioemo.description import StreamDescription
+from physioemo.experiments.decoder import UNTRAINED, Decoder
+from physioemo.prediction import Prediction
+
+__all__ = [
+    "PREDICTIONS",
+    "QUALITY",
+    "QUALITY_CHANNELS",
+    "LiveOutlets",
+    "prediction_description",
+    "prediction_sample",
+    "quality_description",
+]
+
+PREDICTIONS, QUALITY = "PhysioEmo-VAD", "PhysioEmo-Quality"
+
+# channel -> unit
+QUALITY_CHANNELS = {
+    "first_stamp": "s",
+    "newest_stamp": "s",
+    "staleness": "s",
+    "usable": "share",
+    "skipped": "count",
+    "latency": "s",
+    "computing": "s",
+    "calibration": "count",
+}
+
+
+def prediction_description(decoder: Decoder) -> StreamDescription:
+    """Return the description of the stream of predictions of a decoder."""
+    names = [f"{d}_{what}" for d in decoder.dimensions for what in ("probability", "confidence")]
+    return StreamDescription(
+        name=PREDICTIONS,
+        stype="Prediction",
+        sfreq=0.0,
+        ch_names=(*names, "abstain"),
+        units=(*("probability",) * len(names), "0 or 1"),
+        channel_format="float32",
+        source_id=f"physioemo-vad-{_mark(decoder)}",
+    )
+
+
+def quality_description(decoder: Decoder) -> StreamDescription:
+    """Return the description of the stream of what predictions stand on.
+
+    One sample for each prediction, with its stamp. ``first_stamp`` and ``newest_stamp`` are the
+    EEG device's own stamps of the first and the newest sample that the prediction comes from;
+    ``staleness`` is how old the newest one was; ``skipped`` counts windows that were left out
+    because newer ones were complete; ``calibration`` is the number of the personal calibration
+    that was applied, 0 for none; then 1 for each electrode that was used, 0 for each that was not.
+    """
+    return StreamDescription(
+        name=QUALITY,
+        stype="Quality",
+        sfreq=0.0,
+        ch_names=(*QUALITY_CHANNELS, *decoder.ch_names),
+        units=(*QUALITY_CHANNELS.values(), *("0 or 1",) * len(decoder.ch_names)),
+        channel_format="double64",
+        source_id=f"physioemo-quality-{_mark(decoder)}",
+    )
+
+
+def _mark(decoder: Decoder) -> str:
+    mark = f"{UNTRAINED}-" if decoder.metadata.get(UNTRAINED) else ""
+    return f"{mark}{decoder.id}"
+
+
+def prediction_sample(prediction: Prediction) -> np.ndarray:
+    """Return one sample of the stream of predictions, shape (1, channel)."""
+    pairs = [(prediction.probability[d], prediction.confidence[d]) for d in prediction.probability]
+    return np.array([[*np.ravel(pairs), float(prediction.abstain)]], np.float32)
+
+
+class LiveOutlets:
+    """Both streams of one decoder."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._predictions = make_outlet(prediction_description(decoder))
+        self._quality = make_outlet(quality_description(decoder))
+
+    def send(self, prediction: Prediction, quality: dict[str, float], usable: np.ndarray) -> float:
+        """Publish a prediction, then what it stands on; return how old its newest sample was.
+
+        Parameters
+        ----------
+        prediction : Prediction
+            On this computer's LSL clock.
+        quality : dict of str to float
+            By the names of ``QUALITY_CHANNELS``, without ``latency`` and ``staleness``.
+        usable : ndarray of bool, shape (electrode,)
+
+        Returns
+        -------
+        float
+            Seconds from the time stamp of the newest sample to the prediction on the wire.
+        """
+        import pylsl
+
+        stamp = prediction.time_seconds
+        self._predictions.push_sample(prediction_sample(prediction)[0].tolist(), stamp)
+        latency = pylsl.local_clock() - stamp
+        values = {"staleness": latency, "latency": latency, **quality}
+        row = [float(values[name]) for name in QUALITY_CHANNELS]
+        self._quality.push_sample([*row, *map(float, usable)], stamp)
+        return float(latency)
