@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from physioemo.errors import CheckpointError
 
-__all__ = ["fit_weights", "parse_weights", "read_bytes"]
+__all__ = ["check_fit", "fit_weights", "parse_weights", "read_bytes"]
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -99,14 +99,28 @@ def fit_weights(
     # On the meta device nothing is allocated, so absurd sizes fail here and not in memory.
     with torch.device("meta"):
         expected = build().state_dict()
-    _check_fit(expected, tensors, source)
+    check_fit(expected, tensors, source)
     with torch.random.fork_rng(devices=[]):
         model = build()
     model.load_state_dict(tensors)
     return model.eval()
 
 
-def _check_fit(expected: dict[str, Tensor], found: dict[str, Tensor], source: str | Path) -> None:
+def check_fit(expected: dict[str, Tensor], found: dict[str, Tensor], source: str | Path) -> None:
+    """Refuse weights that do not fit exactly; the first of each kind of problem are named.
+
+    Parameters
+    ----------
+    expected, found : dict of Tensor
+        State dicts of the model (its values do not matter) and of the file.
+    source : path
+        Where they came from, for the message.
+
+    Raises
+    ------
+    CheckpointError
+        If weights are missing, unexpected, of another shape or kind, or not finite.
+    """
     shared = [name for name in expected if name in found]
     problems = [
         _listed("missing", (name for name in expected if name not in found)),
