@@ -20,6 +20,7 @@ __all__ = ["ESTIMATORS", "EstimatorRow", "build_estimator", "find_estimator"]
 _LINEAR = "physioemo.experiments.estimators_linear"
 _TOKENS = "physioemo.experiments.estimators_torch"
 _RAW = "physioemo.experiments.estimators_raw"
+_FUSED = "physioemo.experiments.estimators_fused"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class EstimatorRow:
         Family of features: ``flat`` (window, feature) or any more axes, ``tokens`` (window,
         channel, band), ``connectivity`` (tokens extended by
         :func:`~physioemo.experiments.estimator_inputs.connectivity_tokens`), ``raw`` (window,
-        channel, time).
+        channel, time), ``modalities`` (several families in one flat row, and where each stands).
     description : str
         What it is.
     uses_torch : bool
@@ -71,6 +72,13 @@ _SMALL_TOKENS = {
     "learning_rate": 3e-3,
     "patience": 8,
 }
+_SMALL_FUSED = {
+    "size": "tiny",
+    "n_epochs": 30,
+    "batch_size": 64,
+    "learning_rate": 3e-3,
+    "patience": 8,
+}
 _SMALL_RAW = {"n_epochs": 30, "batch_size": 32, "patience": 10}
 
 
@@ -79,6 +87,13 @@ def _tokens(model: str, preset: str, reads: str, description: str, **more: Any) 
     return EstimatorRow(
         _TOKENS, "TokenClassifier", reads, description, True, arguments=arguments,
         small=_SMALL_TOKENS,
+    )  # fmt: skip
+
+
+def _fused(fusion: str, description: str) -> EstimatorRow:
+    return EstimatorRow(
+        _FUSED, "FusedClassifier", "modalities", description, True, arguments={"fusion": fusion},
+        small=_SMALL_FUSED,
     )  # fmt: skip
 
 
@@ -119,6 +134,14 @@ ESTIMATORS: dict[str, EstimatorRow] = {
         "intercortical", "published", "connectivity",
         "Attention between electrodes whose tokens also say how each goes with every other.",
     ),
+    "fused-transformer": _fused(
+        "queries", "Several families: a query reads the tokens of all that are there."
+    ),
+    "concat-mlp": _fused(
+        "concat", "Several families: their means side by side, the compulsory baseline."
+    ),
+    "late-fusion": _fused("late", "Several families: the mean probability of one model each."),
+    "gated-fusion": _fused("gated", "Several families: one model each, weighted by a gate."),
     "eegnet": _raw("EEGNet", "Compact convolutions on raw windows (arXiv 1611.08024)."),
     "shallow": _raw(
         "ShallowFBCSPNet", "Learned filter bank and spatial patterns (arXiv 1703.05051)."

@@ -21,7 +21,7 @@ PREPARATIONS = ("features", "paper-exact")
 _SECTIONS = {
     "": ("name", "description", "seed", "data", "target", "protocol", "models", "evaluation"),
     "data": ("stores", "families", "dataset", "preparation", "recipe"),
-    "evaluation": ("n_permutations", "reference", "resample", "maps"),
+    "evaluation": ("n_permutations", "reference", "resample", "maps", "modalities"),
 }
 _MODEL = ("name", "label", "preset", "n_permutations", "options")
 
@@ -114,6 +114,9 @@ class Study:
         What makes classes equally large, on the windows that train and on no others.
     maps : str
         Label of the model whose electrodes and pairs of electrodes are shown; none if empty.
+    modalities : str
+        Label of the fused model that is also scored with each family alone and without each;
+        none if empty.
     preparation : Preparation or None
         How the store is made, where the study begins with a data set.
     description : str
@@ -132,6 +135,7 @@ class Study:
     seed: int = 0
     resample: str = "none"
     maps: str = ""
+    modalities: str = ""
     preparation: Preparation | None = None
     description: str = ""
 
@@ -154,12 +158,16 @@ class Study:
         find_protocol(self.protocol)
         for model in self.models:
             row = find_estimator(model.name)
+            if row.reads == "modalities":
+                _check_modalities(model, self.families)
             if row.continuous != (self.target.kind == "continuous"):
                 kind = "a rating" if row.continuous else "a class"
                 raise CallError(
                     f"found the model {model.name!r}, which predicts {kind}, for a "
                     f"{self.target.kind} target; choose another model or target"
                 )
+        if self.modalities and self.modalities not in labels:
+            raise _unknown("the model for modalities", self.modalities, labels)
 
     @property
     def leaky(self) -> bool:
@@ -181,6 +189,7 @@ class Study:
             "seed": self.seed,
             "resample": self.resample,
             "maps": self.maps,
+            **({"modalities": self.modalities} if self.modalities else {}),
             "preparation": self.preparation.to_dict() if self.preparation else None,
         }
 
@@ -188,6 +197,26 @@ class Study:
     def fingerprint(self) -> str:
         """Hash of everything but the data."""
         return config_fingerprint(self.to_dict())
+
+
+def _check_modalities(model: ModelChoice, of_study: tuple[str, ...]) -> None:
+    """Refuse options of a fused model that no store and no model could serve."""
+    from physioemo.experiments.fused_modalities import FUSION_NAMES, SIZES
+
+    families = model.options.get("families", list(of_study))
+    if (
+        not isinstance(families, list | tuple)
+        or not families
+        or not all(isinstance(f, str) for f in families)
+        or len(set(families)) < len(families)
+    ):
+        raise CallError(
+            f"found families = {families!r} for the model {model.label!r}, expected a list of "
+            "features, each once, such as ['de', 'eda', 'gaze']"
+        )
+    for option, known in (("size", SIZES), ("fusion", FUSION_NAMES)):
+        if option in model.options and model.options[option] not in known:
+            raise _unknown(f"the {option} of {model.label!r}", model.options[option], known)
 
 
 def read_study(
@@ -255,6 +284,7 @@ def _study(
         preparation=preparation,
         resample=_typed(evaluation, "resample", str, "none"),
         maps=_typed(evaluation, "maps", str, ""),
+        modalities=_typed(evaluation, "modalities", str, ""),
         families=tuple(_typed(data, "families", list, ["de"])),
         target=Target.from_dict(_section(content, "target")),
         protocol=_typed(protocol, "name", str, DEFAULT_PROTOCOL),

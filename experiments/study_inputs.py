@@ -11,10 +11,10 @@ from physioemo.experiments.estimator_inputs import connectivity_tokens
 from physioemo.experiments.estimators import find_estimator
 from physioemo.experiments.folds import Fold, name_codes
 from physioemo.experiments.protocols import find_protocol, split
-from physioemo.experiments.study_config import Study
+from physioemo.experiments.study_config import ModelChoice, Study
 from physioemo.experiments.study_data import Groups, StudyData, open_study_data
 
-__all__ = ["StudyInputs", "features_for", "load_inputs", "permuted_targets"]
+__all__ = ["StudyInputs", "features_for", "load_inputs", "permuted_targets", "with_layout"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ def _needed_families(study: Study) -> set[str]:
             "tokens": {"de"},
             "connectivity": {"de", "connectivity"},
             "raw": {"raw"},
+            "modalities": set(_modalities(model, study)),
         }[reads]
     return {f.replace("-", "_") for f in needed}
 
@@ -136,14 +137,17 @@ def _joined(opened: Sequence[StudyData]) -> StudyData:
 
 
 def _channels(data: StudyData) -> tuple[str, ...]:
-    return next((a["channel"] for a in data.coords.values() if "channel" in a), ())
+    """Return the electrodes: other streams have channels of their own."""
+    named = [a for a in data.coords.values() if "channel" in a]
+    return next((a["channel"] for a in sorted(named, key=lambda a: "band" not in a)), ())
 
 
 def _on_channels(data: StudyData, names: list[str]) -> StudyData:
     """Return the data on some channels, named as in the list; families of pairs cannot be cut."""
     families, coords = dict(data.families), dict(data.coords)
+    electrodes = _channels(data)
     for family, axes in data.coords.items():
-        if "channel" not in axes:
+        if axes.get("channel") != electrodes:
             continue
         there = {c.casefold(): i for i, c in enumerate(axes["channel"])}
         place = 1 + list(axes).index("channel")
@@ -170,9 +174,10 @@ def _check_folds(inputs: StudyInputs) -> None:
                 )
 
 
-def features_for(model: str, study: Study, inputs: StudyInputs) -> np.ndarray:
-    """Return the features (window, ...) that a model reads."""
-    reads = find_estimator(model).reads
+def features_for(model: str | ModelChoice, study: Study, inputs: StudyInputs) -> np.ndarray:
+    """Return the features (window, ...) that a model, or a choice with its options, reads."""
+    choice = ModelChoice(model) if isinstance(model, str) else model
+    reads = find_estimator(choice.name).reads
     families = inputs.families
     if reads == "tokens":
         return families["de"]
@@ -180,10 +185,33 @@ def features_for(model: str, study: Study, inputs: StudyInputs) -> np.ndarray:
         return families["raw"]
     if reads == "connectivity":
         return connectivity_tokens(families["de"], families["connectivity"])
+    if reads == "modalities":
+        chosen = [families[f.replace("-", "_")] for f in _modalities(choice, study)]
+        return np.concatenate([v.reshape(len(v), -1) for v in chosen], axis=1)
     chosen = [families[f.replace("-", "_")] for f in study.families]
     if len(chosen) == 1:
         return chosen[0]
     return np.concatenate([v.reshape(len(v), -1) for v in chosen], axis=1)
+
+
+def with_layout(model: ModelChoice, study: Study, inputs: StudyInputs) -> ModelChoice:
+    """Return a model that knows where each family stands in the rows of :func:`features_for`.
+
+    A model that does not read several families is returned as it is.
+    """
+    if find_estimator(model.name).reads != "modalities":
+        return model
+    layout, start = [], 0
+    for family in _modalities(model, study):
+        shape = inputs.families[family.replace("-", "_")].shape[1:]
+        stop = start + int(np.prod(shape))
+        layout.append((family, shape, start, stop))
+        start = stop
+    return replace(model, options={**model.options, "layout": layout})
+
+
+def _modalities(model: ModelChoice, study: Study) -> tuple[str, ...]:
+    return tuple(model.options.get("families") or study.families)
 
 
 def permuted_targets(inputs: StudyInputs, column: int, permutation: int, seed: int) -> np.ndarray:

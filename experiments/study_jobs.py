@@ -24,6 +24,7 @@ from physioemo.experiments.study_inputs import (
     features_for,
     load_inputs,
     permuted_targets,
+    with_layout,
 )
 
 __all__ = ["TRUE_LABELS", "Job", "fit_fold", "load_job", "plan_jobs", "run_job"]
@@ -147,8 +148,8 @@ def _predictions(
     job: Job, study: Study, inputs: StudyInputs
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
     """Return the windows that were tested, what was said of them, their fold, notes per fold."""
-    model = study.models[job.model]
-    features = features_for(model.name, study, inputs)
+    model = with_layout(study.models[job.model], study, inputs)
+    features = features_for(model, study, inputs)
     rated = inputs.rated(job.column)
     y = inputs.targets[:, job.column]
     if job.permutation != TRUE_LABELS:
@@ -178,8 +179,8 @@ def fit_fold(
     study: Study, inputs: StudyInputs, model: int, column: int, fold: int, y: np.ndarray
 ) -> Any:
     """Return one model of a study fitted to the training windows of one fold."""
-    choice = study.models[model]
-    features = features_for(choice.name, study, inputs)
+    choice = with_layout(study.models[model], study, inputs)
+    features = features_for(choice, study, inputs)
     train = inputs.folds[fold][0]
     train = train[inputs.rated(column)[train]]
     fit = _fit_arguments(study, inputs, features, y, train, fold)

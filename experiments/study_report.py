@@ -30,6 +30,7 @@ from physioemo.experiments.study_figures import (
     learning_figure,
     subject_figure,
 )
+from physioemo.experiments.study_modalities import modality_blocks
 
 __all__ = ["write_study_report"]
 
@@ -148,6 +149,14 @@ def _sections(results: dict[str, Any], folder: Path) -> Iterator[Section]:
                 f"What {results['maps'][dimension]['model']} uses: {dimension}",
                 tuple(_map_blocks(results["maps"][dimension], _stamp(results))),
                 f"maps-{k}",
+                2,
+            )
+        if results.get("modalities"):
+            yield Section(
+                f"What each family gives to {results['modalities'][dimension]['model']}: "
+                f"{dimension}",
+                tuple(modality_blocks(results["modalities"][dimension], _stamp(results))),
+                f"modalities-{k}",
                 2,
             )
     yield Section("How it was made", tuple(_provenance(results)), "made", 2)

@@ -19,6 +19,7 @@ from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_inputs import StudyInputs, load_inputs
 from physioemo.experiments.study_jobs import TRUE_LABELS, Job, load_job, plan_jobs, run_job
 from physioemo.experiments.study_maps import study_maps
+from physioemo.experiments.study_modalities import study_modalities
 from physioemo.experiments.study_scores import study_scores
 from physioemo.fingerprint import config_fingerprint, package_versions
 
@@ -148,6 +149,8 @@ def run_study(
     }
     if study.maps:
         results["maps"] = study_maps(study, inputs)
+    if study.modalities:
+        results["modalities"] = study_modalities(study, inputs)
     _write_predictions(folder, study, inputs, planned)
     text = json.dumps(_plain(results), indent=1, ensure_ascii=False)
     (folder / RESULTS).write_text(text, encoding="utf-8")
