@@ -19,6 +19,8 @@ from physioemo.acquisition.record_cli import (
     start_recording,
 )
 from physioemo.core_cli import override_options, print_quality
+from physioemo.errors import CallError
+from physioemo.led import Leader, led_option
 from physioemo.overrides import Overrides
 from physioemo.progress import progress
 
@@ -93,6 +95,7 @@ def _print_streams(reports: list[Any]) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace a recording that is already there.")
 @override_options
 @rig_options
+@led_option
 def record(
     out: Path,
     predicates: tuple[str, ...],
@@ -106,10 +109,12 @@ def record(
     rig_file: Path | None,
     wait_seconds: float | None,
     allow_incomplete: bool,
+    also: tuple[str, ...],
     remote_control: bool,
     host: str,
     port: int,
     token: str | None,
+    led: bool,
 ) -> int:
     """Record LSL streams into the folder OUT until Ctrl-C.
 
@@ -121,12 +126,13 @@ def record(
     configure_quietly()
     overrides = Overrides.parse(ch_names, unit, rates)
     refuse_contradictions(
-        rig_file, allow_incomplete, predicates, overrides, remote_control, overwrite
+        rig_file, allow_incomplete, predicates, overrides, remote_control, overwrite, also
     )
     options: dict[str, Any] = {
         "rig_file": rig_file,
         "wait_seconds": wait_seconds,
         "allow_incomplete": allow_incomplete,
+        "also": also,
         "predicates": predicates,
         "overrides": overrides,
         "find_seconds": find_seconds,
@@ -135,6 +141,8 @@ def record(
     }
     if remote_control:
         return run_remote_control(out, host=host, port=port, token=token, **options)
+    if led:
+        options["should_stop"] = Leader().is_gone
     try:
         with status_display() as show:
             summary = start_recording(out, overwrite=overwrite, on_status=show, **options)
@@ -283,7 +291,13 @@ def _until_stopped(work: Callable[[], int]) -> int | None:
 @click.option("--sfreq", default=250.0, show_default=True, help="EEG sampling rate in Hz.")
 @click.option("--trial-seconds", default=8.0, show_default=True)
 @click.option("--rest-seconds", default=2.0, show_default=True)
+@click.option(
+    "--react",
+    metavar="SOURCE_ID",
+    help="React to the session with this stream of events, not to clips of its own.",
+)
 @publish_options
+@led_option
 def simulate(
     duration: float | None,
     seed: int,
@@ -293,10 +307,12 @@ def simulate(
     sfreq: float,
     trial_seconds: float,
     rest_seconds: float,
+    react: str | None,
     speed: float,
     wait: float,
     fault_texts: tuple[str, ...],
     fault_seed: int,
+    led: bool,
 ) -> None:
     """Publish a simulated participant: EEG, ECG, EDA, respiration, gaze, markers, ratings.
 
@@ -305,6 +321,7 @@ def simulate(
     """
     from physioemo.acquisition.participant import describe_streams
     from physioemo.acquisition.participant_config import ParticipantConfig
+    from physioemo.acquisition.reacting import publish_reacting
     from physioemo.acquisition.simulate import publish_participant
 
     configure_quietly()
@@ -312,6 +329,16 @@ def simulate(
     faults = _faults(fault_texts)
     _announce(faults, describe_streams(config), fault_seed)
     click.echo("Publishing a SIMULATED participant (no person is recorded). Ctrl-C stops.")
+    should_stop = Leader().is_gone if led else _never
+    if react:
+        if duration or faults or speed != 1:
+            raise CallError(
+                "found --react with --duration, --speed or --fault, expected it alone; it lives in "
+                "the session's own time, until it is stopped"
+            )
+        n = _until_stopped(lambda: publish_reacting(config, react, should_stop=should_stop))
+        click.echo("Stopped." if n is None else f"Done: {n} samples published.")
+        return
     with progress("simulated participant", duration) as update:
         n = _until_stopped(
             lambda: publish_participant(
@@ -323,10 +350,15 @@ def simulate(
                 wait_seconds=wait,
                 faults=faults,
                 fault_seed=fault_seed,
+                should_stop=should_stop,
                 on_progress=update,
             )
         )
     click.echo("Stopped." if n is None else f"Done: {n} samples published.")
+
+
+def _never() -> bool:
+    return False
 
 
 @click.command()

@@ -42,6 +42,7 @@ def rig_options(function: Any) -> Any:
             is_flag=True,
             help="Record what is there of the rig, even without its required streams.",
         ),
+        click.option("--also", multiple=True, help="XPath predicate of a stream beside the rig's."),
         click.option(
             "--remote-control",
             is_flag=True,
@@ -67,6 +68,7 @@ def refuse_contradictions(
     overrides: Overrides,
     remote_control: bool,
     overwrite: bool,
+    also: Sequence[str] = (),
 ) -> None:
     """Refuse options that say different things.
 
@@ -82,6 +84,8 @@ def refuse_contradictions(
             "found --rig with --ch-names, --unit or --sfreq, expected them in the rig; state "
             "channels, units or sfreq there"
         )
+    if also and not rig_file:
+        raise CallError("found --also without --rig, expected a rig beside it, or --stream")
     if allow_incomplete and not rig_file:
         raise CallError("found --allow-incomplete without --rig, expected a rig that it is about")
     if remote_control and overwrite:
@@ -129,6 +133,7 @@ def start_recording(
     predicates: Sequence[str],
     overrides: Overrides,
     find_seconds: float,
+    also: Sequence[str] = (),
     **options: Any,
 ) -> Any:
     """Record a rig, or what the predicates choose; return the summary.
@@ -143,6 +148,8 @@ def start_recording(
         See :func:`physioemo.acquisition.rig_record.prepare_rig`.
     predicates, overrides, find_seconds, **options
         See :func:`physioemo.acquisition.recorder.record`.
+    also : sequence of str
+        Predicates of streams beside the rig's.
     """
     from physioemo.acquisition.recorder import record
 
@@ -162,6 +169,7 @@ def start_recording(
         out,
         wait_seconds=_WAIT_SECONDS if wait_seconds is None else wait_seconds,
         allow_incomplete=allow_incomplete,
+        also=also,
         find_seconds=find_seconds,
         on_notice=notice,
         **options,

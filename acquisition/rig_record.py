@@ -228,6 +228,7 @@ def record_rig(
     *,
     wait_seconds: float = 0.0,
     allow_incomplete: bool = False,
+    also: Sequence[str] = (),
     overwrite: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
     on_status: Callable[[tuple[StreamStatus, ...]], None] = lambda statuses: None,
@@ -235,7 +236,7 @@ def record_rig(
     attrs: dict[str, Any] | None = None,
     **options: Any,
 ) -> RecordingSummary:
-    """Record exactly the streams of a rig.
+    """Record exactly the streams of a rig, and what is asked for besides.
 
     Parameters
     ----------
@@ -245,6 +246,8 @@ def record_rig(
         Folder to create.
     wait_seconds, allow_incomplete
         See :func:`prepare_rig`.
+    also : sequence of str
+        XPath predicates of streams that the rig does not name.
     overwrite, should_stop, on_status, attrs, **options
         See :func:`physioemo.acquisition.recorder.record`.
     on_notice : callable
@@ -275,7 +278,7 @@ def record_rig(
 
     summary = record(
         out,
-        predicates=plan.predicates,
+        predicates=(*plan.predicates, *also),
         overrides=plan.overrides,
         overwrite=overwrite,
         should_stop=lambda: should_stop() or watch.should_stop(),

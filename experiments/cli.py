@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from physioemo.core_cli import override_options
+from physioemo.led import Leader, led_option
 from physioemo.overrides import Overrides
 from physioemo.progress import progress
 
@@ -127,6 +128,7 @@ def print_scores(evaluation: dict[str, Any]) -> None:
 @click.option("--find-seconds", default=5.0, show_default=True, help="How long to look.")
 @click.option("--json", "as_json", is_flag=True, help="Print the latency statistics as JSON.")
 @override_options
+@led_option
 def live(
     folder: Path,
     predicates: tuple[str, ...],
@@ -139,6 +141,7 @@ def live(
     ch_names: tuple[str, ...],
     unit: tuple[str, ...],
     rates: tuple[str, ...],
+    led: bool,
 ) -> None:
     """Decode an EEG stream and publish the stream PhysioEmo-VAD until Ctrl-C."""
     from physioemo.acquisition.lsl import configure_quietly
@@ -168,6 +171,7 @@ def live(
         on_start=_ignore if as_json else _print_start,
         on_prediction=_ignore if as_json else _print_prediction(),
         on_notice=notice,
+        **_led_by(Leader() if led else None),
     )
     if as_json:
         click.echo(json.dumps(asdict(summary), indent=2))
@@ -178,6 +182,12 @@ def live(
         f"prediction: median {1e3 * summary.latency_p50_seconds:.1f} ms, 99 % within "
         f"{1e3 * summary.latency_p99_seconds:.1f} ms; {summary.ended}."
     )
+
+
+def _led_by(leader: Leader | None) -> dict[str, Any]:
+    if leader is None:
+        return {}
+    return {"should_stop": leader.is_gone, "should_restart": leader.wants_restart}
 
 
 def _ignore(*_: Any) -> None:

@@ -75,6 +75,7 @@ def run_live(
     stale_seconds: float = STALE_SECONDS,
     find_seconds: float = 5.0,
     should_stop: Callable[[], bool] = lambda: False,
+    should_restart: Callable[[], bool] = lambda: False,
     on_start: Callable[[StreamDescription], None] = lambda description: None,
     on_prediction: Callable[[Prediction, float], None] = lambda prediction, latency: None,
     on_notice: Callable[[str], None] = lambda text: None,
@@ -102,9 +103,11 @@ def run_live(
         After how long a silence predictions abstain.
     find_seconds : float
         How long to look for the stream.
-    should_stop, on_start, on_prediction, on_notice : callable
-        Asked after every chunk; told the stream that is decoded, once the predictions are
-        published; told every prediction and its latency in seconds; told what happens besides.
+    should_stop, should_restart, on_start, on_prediction, on_notice : callable
+        Asked after every chunk, whether to stop, and whether to begin from rest, as if the stream
+        had just begun (so that a recording that begins now holds all it takes); told the stream
+        that is decoded, once the predictions are published; told every prediction and its latency
+        in seconds; told what happens besides.
 
     Returns
     -------
@@ -128,6 +131,8 @@ def run_live(
     try:
         while True:
             run.turn()
+            if should_restart():
+                run.decoding.restart()
             if should_stop():
                 ended = "stopped"
                 break
@@ -257,7 +262,6 @@ class _Run:
             "usable": float(decoded.usable.mean()),
             "skipped": decoded.n_skipped,
             "computing": computing_seconds,
-            "calibration": 0,
         }
         latency = self._outlets.send(prediction, quality, decoded.usable)
         self._n += 1

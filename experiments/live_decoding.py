@@ -57,8 +57,12 @@ class LiveDecoding:
         self.decoder = decoder
         self.description = description
         self.n_skipped = 0
-        self._ring = Ring("eeg", description, decoder.recipe.hop_samples)
         self._tokens = decoder.tokens(description)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin from rest, as if the stream had just begun."""
+        self._ring = Ring("eeg", self.description, self.decoder.recipe.hop_samples)
         self._state = self._tokens.start()
         self._first_stamp = float("nan")
         self._segment = -1

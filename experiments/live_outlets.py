@@ -1,5 +1,7 @@
 """The two streams of a live decoder: what it says, and what that stands on."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from physioemo.acquisition.lsl import make_outlet
@@ -15,6 +17,7 @@ __all__ = [
     "prediction_description",
     "prediction_sample",
     "quality_description",
+    "read_prediction",
 ]
 
 PREDICTIONS, QUALITY = "PhysioEmo-VAD", "PhysioEmo-Quality"
@@ -28,7 +31,6 @@ QUALITY_CHANNELS = {
     "skipped": "count",
     "latency": "s",
     "computing": "s",
-    "calibration": "count",
 }
 
 
@@ -52,8 +54,8 @@ def quality_description(decoder: Decoder) -> StreamDescription:
     One sample for each prediction, with its stamp. ``first_stamp`` and ``newest_stamp`` are the
     EEG device's own stamps of the first and the newest sample that the prediction comes from;
     ``staleness`` is how old the newest one was; ``skipped`` counts windows that were left out
-    because newer ones were complete; ``calibration`` is the number of the personal calibration
-    that was applied, 0 for none; then 1 for each electrode that was used, 0 for each that was not.
+    because newer ones were complete; then 1 for each electrode that was used, 0 for each that was
+    not.
     """
     return StreamDescription(
         name=QUALITY,
@@ -75,6 +77,34 @@ def prediction_sample(prediction: Prediction) -> np.ndarray:
     """Return one sample of the stream of predictions, shape (1, channel)."""
     pairs = [(prediction.probability[d], prediction.confidence[d]) for d in prediction.probability]
     return np.array([[*np.ravel(pairs), float(prediction.abstain)]], np.float32)
+
+
+def read_prediction(
+    row: Sequence[float], ch_names: Sequence[str], stamp_seconds: float, model_id: str
+) -> Prediction:
+    """Return the prediction in a sample of the stream of predictions.
+
+    Parameters
+    ----------
+    row : sequence of float, shape (channel,)
+        The sample.
+    ch_names : sequence of str
+        Channels of the stream.
+    stamp_seconds : float
+        Its stamp, as the decoder gave it.
+    model_id : str
+        Whose stream it is.
+    """
+    values = {name: float(value) for name, value in zip(ch_names, row, strict=True)}
+    dimensions = [n.removesuffix("_probability") for n in ch_names if n.endswith("_probability")]
+    return Prediction(
+        time_seconds=stamp_seconds,
+        probability={d: values[f"{d}_probability"] for d in dimensions},
+        confidence={d: values[f"{d}_confidence"] for d in dimensions},
+        abstain=values["abstain"] != 0,
+        reason="",
+        model_id=model_id,
+    )
 
 
 class LiveOutlets:

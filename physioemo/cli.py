@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "What is in a recording, data set or feature store.",
     ),
     "live": ("physioemo.experiments.cli", "live", "Decode an EEG stream and publish predictions."),
+    "page": ("physioemo.experiments.page.cli", "page", "The operator's page in a browser."),
     "play": ("physioemo.acquisition.player.cli", "play", "Show stimuli; log every frame."),
     "preprocess": (
         "physioemo.features.cli",
@@ -45,10 +46,16 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "selftest_sync",
         "Prove that everything is on one clock.",
     ),
+    "session": (
+        "physioemo.experiments.session.cli",
+        "session",
+        "Closed-loop sessions: declare, run, verify, report.",
+    ),
     "simulate": ("physioemo.acquisition.cli", "simulate", "Publish a simulated participant."),
     "streams": ("physioemo.acquisition.cli", "streams", "What is on the LSL network."),
     "study": ("physioemo.experiments.study_cli", "study", "Run a declared study."),
     "train": ("physioemo.experiments.cli", "train", "Train a decoder on rated recordings."),
+    "view": ("physioemo.experiments.page.cli", "view", "A recording in the operator's page."),
     "webcam": ("physioemo.acquisition.webcam_cli", "webcam", "Record a camera beside the streams."),
 }
 

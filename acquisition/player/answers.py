@@ -88,14 +88,35 @@ class FileAnswers:
         return values
 
 
+class ToldAnswers:
+    """Answers that come with each item, from the program that leads the player."""
+
+    delay_seconds = 0.4
+
+    def __init__(self) -> None:
+        self.told: Mapping[str, float] = {}
+
+    def answer(self, item: Item) -> dict[str, float]:
+        """Return the answer to a rating item by dimension.
+
+        Raises
+        ------
+        CallError
+            If none came, or not within the scale.
+        """
+        return FileAnswers({str(item.trial): self.told}, "what was told").answer(item)
+
+
 def read_answers(text: str) -> Answers:
-    """Return the answers that ``simulated:SEED`` or the path of a JSON file names.
+    """Return the answers that ``simulated:SEED``, ``told`` or the path of a JSON file names.
 
     Raises
     ------
     CallError
         If it is neither.
     """
+    if text == "told":
+        return ToldAnswers()
     word, _, seed = text.partition(":")
     if word == "simulated":
         if not seed.isdecimal():

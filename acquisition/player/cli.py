@@ -18,7 +18,7 @@ __all__ = ["play"]
 @click.option("--windowed", is_flag=True, help="In a window, whatever the playlist says.")
 @click.option(
     "--answers",
-    metavar="simulated:SEED|FILE.json",
+    metavar="simulated:SEED|told|FILE.json",
     help="Answer by a program; streams are then marked as simulated.",
 )
 @click.option(

@@ -1,6 +1,7 @@
 """The player as a child process that shows what it is told, one JSON line at a time.
 
-The parent writes ``{"do": "show", "item": {...}, "id": 1}``, ``{"do": "stop"}`` and ``{"do":
+The parent writes ``{"do": "show", "item": {...}, "id": 1}`` (with ``"answers": {...}`` for
+``--answers told``), ``{"do": "stop"}`` and ``{"do":
 "quit"}``; the child answers ``{"event": "ready"}``, ``{"id": 1, "event": "started",
 "lsl_seconds": ...}``, ``{"id": 1, "event": "rating", "values": {...}, "seconds": ...}``, ``{"id":
 1, "event": "ended", "reason": ...}`` and ``{"event": "error", "text": ...}``. Two threads read the
@@ -120,10 +121,17 @@ class PlayerProcess:
             f"be ready; its log ends: {self.log[-300:]!r}"
         )
 
-    def show(self, item: Mapping[str, Any]) -> int:
+    def show(self, item: Mapping[str, Any], *, answers: Mapping[str, float] | None = None) -> int:
         """Show an item, given by the fields of a playlist's ``[[item]]``; return its id.
 
         Files are looked for from the current folder. An item that is still shown ends first.
+
+        Parameters
+        ----------
+        item : mapping
+            Its fields.
+        answers : mapping of str to float, optional
+            What a program answers in the participant's place, with ``--answers told``.
 
         Raises
         ------
@@ -133,7 +141,8 @@ class PlayerProcess:
         with self._lock:
             number, self._next_id = self._next_id, self._next_id + 1
         fields = {k: str(v) if isinstance(v, Path) else v for k, v in item.items()}
-        self._send({"do": "show", "item": fields, "id": number})
+        told = {} if answers is None else {"answers": dict(answers)}
+        self._send({"do": "show", "item": fields, "id": number, **told})
         return number
 
     def stop(self) -> None:

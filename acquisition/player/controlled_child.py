@@ -9,7 +9,7 @@ import traceback
 from collections import deque
 from typing import IO, Any
 
-from physioemo.acquisition.player.answers import Answers
+from physioemo.acquisition.player.answers import Answers, ToldAnswers
 from physioemo.acquisition.player.item import STIMULUS_KINDS, Item, make_item
 from physioemo.acquisition.player.playlist import Playlist
 from physioemo.acquisition.player.session import (
@@ -65,7 +65,7 @@ def run_controlled(
             wait_for_listeners(stage, wait_seconds)
             mark_session(stage, "session_start", title=playlist.title)
             voice.say(event="ready")
-            _Servant(stage, inbox, voice).serve()
+            _Servant(stage, inbox, voice, answers).serve()
             mark_session(stage, "session_stop", reason="finished")
     except PhysioEmoError as error:
         voice.say(event="error", text=str(error))
@@ -75,8 +75,10 @@ def run_controlled(
 class _Servant:
     """Does what the commands say."""
 
-    def __init__(self, stage: Stage, inbox: "_Inbox", voice: "_Voice") -> None:
-        self.stage, self.inbox, self.voice = stage, inbox, voice
+    def __init__(
+        self, stage: Stage, inbox: "_Inbox", voice: "_Voice", answers: Answers | None
+    ) -> None:
+        self.stage, self.inbox, self.voice, self.answers = stage, inbox, voice, answers
         self.number = 0
         self.trials: set[int] = set()
 
@@ -99,6 +101,8 @@ class _Servant:
     def _obey(self, command: dict[str, Any]) -> None:
         what = command.get("do")
         if what == "show":
+            if isinstance(self.answers, ToldAnswers):
+                self.answers.told = command.get("answers", {})
             self._show(make_item(command.get("item", {})))
         elif what != "stop":  # nothing is shown that could be stopped
             raise CallError(f"found do = {what!r}, expected 'show', 'stop' or 'quit'")

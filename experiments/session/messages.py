@@ -4,31 +4,27 @@
 for. Both are recorded like every stream, so the recording says why everything happened.
 """
 
+import contextlib
 import json
 import socket
 from typing import Any
 
 import numpy as np
 
-from physioemo.acquisition.lsl import (
-    clock_offset,
-    find_streams,
-    make_outlet,
-    open_inlet,
-    pull,
-    push,
-)
+from physioemo.acquisition.lsl import make_outlet, open_inlet, pull, push
 from physioemo.description import StreamDescription
+from physioemo.errors import StreamError
 from physioemo.units import NO_UNIT
 
 __all__ = [
     "COMMANDS",
     "OPERATOR",
     "SESSION",
-    "EventInlet",
+    "EventEar",
     "EventOutlet",
     "decode_event",
     "marker_description",
+    "on_this_computer",
 ]
 
 SESSION, OPERATOR = "PhysioEmo-Session", "PhysioEmo-Operator"
@@ -56,6 +52,11 @@ def marker_description(name: str, token: str = "") -> StreamDescription:
         channel_format="string",
         source_id=f"{name.lower()}-{place}",
     )
+
+
+def on_this_computer(name: str) -> str:
+    """Return the predicate of a stream of that name of this computer: each booth has its own."""
+    return f"name='{name}' and hostname='{socket.gethostname()}'"
 
 
 def decode_event(text: str | bytes) -> dict[str, Any] | None:
@@ -88,7 +89,12 @@ class EventOutlet:
         """Whether anybody reads it."""
         return bool(self._outlet.have_consumers())
 
-    def send(self, event: str, seconds: float | None = None, **fields: Any) -> float:
+    @property
+    def source_id(self) -> str:
+        """What tells this stream from another session's."""
+        return str(self._outlet.get_info().source_id())
+
+    def send(self, event: str, /, **fields: Any) -> float:
         """Publish an event; return its LSL time in seconds.
 
         Raises
@@ -98,44 +104,45 @@ class EventOutlet:
         """
         import pylsl
 
-        stamp = pylsl.local_clock() if seconds is None else seconds
+        stamp = float(pylsl.local_clock())
         text = json.dumps({"event": event, **fields}, ensure_ascii=False, allow_nan=False)
         push(self._outlet, np.array([[text]], object), np.array([stamp]))
         return stamp
 
 
-class EventInlet:
-    """The events of somebody else's stream, on this computer's LSL clock.
+class EventEar:
+    """The events of somebody else's stream on this computer; it may come later, and come back.
 
     Parameters
     ----------
     name : str
         ``SESSION`` or ``OPERATOR``.
-    timeout_seconds : float
-        How long to look for it.
-
-    Raises
-    ------
-    NoStreamError
-        If it is not there.
     """
 
-    def __init__(self, name: str, timeout_seconds: float = 5.0) -> None:
-        infos = find_streams((f"name='{name}'",), timeout_seconds=timeout_seconds)
-        self._inlet, _ = open_inlet(infos[-1])
-        triple = clock_offset(self._inlet)
-        self._offset = 0.0 if triple is None else float(triple[1])
+    def __init__(self, name: str) -> None:
+        import pylsl
 
-    def poll(self, timeout_seconds: float = 0.0) -> list[tuple[float, dict[str, Any]]]:
-        """Return the events that have come, each with its time in seconds."""
-        texts, stamps = pull(self._inlet, timeout_seconds=timeout_seconds)
+        self._resolver = pylsl.ContinuousResolver(pred=on_this_computer(name))
+        self._inlets: dict[str, Any] = {}
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there was such a stream so far."""
+        return bool(self._inlets)
+
+    def poll(self) -> list[dict[str, Any]]:
+        """Return the events that have come."""
+        for info in self._resolver.results():
+            if info.uid() not in self._inlets:
+                with contextlib.suppress(StreamError):  # gone again already
+                    self._inlets[info.uid()], _ = open_inlet(info)
         found = []
-        for text, stamp in zip(np.ravel(texts).tolist(), stamps.tolist(), strict=True):
-            content = decode_event(text)
-            if content is not None:
-                found.append((stamp + self._offset, content))
+        for inlet in self._inlets.values():
+            texts, _ = pull(inlet, timeout_seconds=0.0)
+            found += [c for t in np.ravel(texts).tolist() if (c := decode_event(t)) is not None]
         return found
 
     def close(self) -> None:
         """Leave the stream."""
-        self._inlet.close_stream()
+        for inlet in self._inlets.values():
+            inlet.close_stream()

@@ -1,0 +1,113 @@
+"""A program of a session that runs in a process of its own: started, watched, told to go."""
+
+import contextlib
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+__all__ = ["Follower"]
+
+_STOP_SECONDS = 20.0
+
+
+class Follower:
+    """One command of PhysioEmo, led by this process.
+
+    Parameters
+    ----------
+    name : str
+        What the operator calls it.
+    arguments : sequence of str
+        After ``physioemo``; ``--led`` is added.
+    log : Path
+        File to which everything is added that it says.
+    """
+
+    def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
+        self.name, self.arguments, self.log = name, tuple(arguments), log
+        self.n_starts = 0
+        self._process: subprocess.Popen[str] | None = None
+        self._notices: deque[str] = deque(maxlen=100)
+        self._reader: threading.Thread | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Number of its process."""
+        return self._process.pid if self._process else None
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, None while it runs or before it was started."""
+        return self._process.poll() if self._process else None
+
+    def start(self) -> None:
+        """Start it, again if it has ended."""
+        self.n_starts += 1
+        command = [sys.executable, "-u", "-m", "physioemo", *self.arguments, "--led"]
+        self._process = subprocess.Popen(  # noqa: S603 -- our own program
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,))
+        self._reader.daemon = True
+        self._reader.start()
+
+    def tell(self, word: str) -> None:
+        """Say a word to it; one that has ended does not hear it."""
+        process = self._process
+        if process is not None and process.stdin is not None:
+            with contextlib.suppress(OSError, ValueError):
+                process.stdin.write(word + "\n")
+                process.stdin.flush()
+
+    def notices(self) -> list[str]:
+        """Return the warnings that it has given since the last call."""
+        found = []
+        while self._notices:
+            found.append(self._notices.popleft())
+        return found
+
+    def stop(self, timeout_seconds: float = _STOP_SECONDS) -> int | None:
+        """Tell it to go, by force if it does not; return its exit code."""
+        process = self._process
+        if process is None:
+            return None
+        with contextlib.suppress(OSError):
+            process.stdin and process.stdin.close()
+        try:
+            process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if self._reader is not None:
+            self._reader.join(5.0)
+        with contextlib.suppress(OSError):
+            process.stdout and process.stdout.close()
+        return process.returncode
+
+    def last_words(self) -> str:
+        """Return the end of its log."""
+        lines = self.log.read_text("utf-8", "replace").splitlines() if self.log.is_file() else []
+        return " ".join(lines[-3:])[-300:]
+
+    def _read(self, stream: IO[str]) -> None:
+        with self.log.open("a", encoding="utf-8") as file, contextlib.suppress(ValueError):
+            for line in stream:
+                file.write(line)
+                file.flush()
+                if line.startswith(("! ", "Error")):
+                    self._notices.append(line.strip().removeprefix("! "))

@@ -1,0 +1,312 @@
+"""Run a declared session: everything checked first, every program in a process of its own."""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from physioemo.errors import CallError, StreamError
+from physioemo.experiments.decoder import UNTRAINED, Decoder
+from physioemo.experiments.session.booth import Booth, BoothPlan
+from physioemo.experiments.session.conductor import Conductor
+from physioemo.experiments.session.declaration import rating_items
+from physioemo.experiments.session.folder import SessionFolder
+from physioemo.experiments.session.hearing import PredictionEar
+from physioemo.experiments.session.messages import OPERATOR, SESSION, EventEar, EventOutlet
+from physioemo.experiments.session.person import Person
+from physioemo.experiments.session.plan import PlannedStep
+from physioemo.experiments.session.policy_state import PolicyState
+from physioemo.experiments.session.protocol import Protocol, read_protocol
+from physioemo.fingerprint import package_versions
+
+__all__ = ["SessionOptions", "SessionOutcome", "run_session"]
+
+_FIND_SECONDS = 60.0
+_SETTLE_SECONDS = 1.0
+# A playlist may only ask for ratings of what it shows.
+_ANY_TRIAL = {"kind": "text", "text": "-", "seconds": 1.0, "trial": 1}
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How a session is run.
+
+    Parameters
+    ----------
+    participant, session : str
+        As in the protocol; its first ones if empty.
+    rig : Path, optional
+        What is recorded and decoded; without one the participant is simulated.
+    headless, windowed : bool
+        Whether the player has no screen, or a window.
+    page : bool
+        Whether the operator's page runs.
+    page_options : tuple of str
+        More options of ``physioemo page``.
+    wait_for_start : bool
+        Whether the session waits for Start on the page.
+    resume : bool
+        Whether to go on with a session that was cut off, at the trial after.
+    simulate_seed : int
+        Who the simulated participant is.
+    simulate_effect : float
+        How much affect shows in the simulated signals.
+    """
+
+    participant: str = ""
+    session: str = ""
+    rig: Path | None = None
+    headless: bool = False
+    windowed: bool = False
+    page: bool = True
+    page_options: tuple[str, ...] = ()
+    wait_for_start: bool = False
+    resume: bool = False
+    simulate_seed: int = 0
+    simulate_effect: float = 1.0
+
+
+@dataclass(frozen=True)
+class SessionOutcome:
+    """How a session went.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies.
+    reason : str
+        Why it ended; ``"finished"`` at the end of the protocol.
+    exit_codes : mapping of str to (int or None)
+        Of its programs.
+    """
+
+    folder: Path
+    reason: str
+    exit_codes: Mapping[str, int | None]
+
+
+def run_session(
+    protocol_path: str | Path,
+    decoder_folder: str | Path,
+    out: str | Path,
+    options: SessionOptions,
+    *,
+    on_say: Callable[[str], None] = lambda text: None,
+) -> SessionOutcome:
+    """Run one session of a protocol to its end.
+
+    Parameters
+    ----------
+    protocol_path : str or Path
+        TOML file, or the name of a protocol that comes with PhysioEmo.
+    decoder_folder : str or Path
+        From ``physioemo train``.
+    out : str or Path
+        Folder to create, or to go on with.
+    options : SessionOptions
+    on_say : callable
+        Told in words what happens.
+
+    Raises
+    ------
+    CallError
+        If the protocol, the decoder or the rig do not fit together.
+    StoreError
+        If the folder is there already, or cannot be written.
+    StreamError
+        If a program or a stream does not come.
+    """
+    protocol = read_protocol(protocol_path)
+    decoder = Decoder.load(decoder_folder)
+    options = replace(
+        options,
+        participant=options.participant or protocol.participants[0],
+        session=options.session or protocol.sessions[0],
+    )
+    _check_rig(options, on_say)
+    facts = _facts(protocol, decoder, Path(decoder_folder), options)
+    out = Path(out)
+    if options.resume:
+        folder = SessionFolder.open(out)
+        _refuse_another(folder, facts)
+    else:
+        folder = SessionFolder.create(out, facts, protocol.text)
+    steps, policy, person, ratings = _standing(protocol, decoder, options, folder)
+    token = f"{options.participant}-{options.session}"
+    outlet = EventOutlet(SESSION, token, simulated=options.rig is None)
+    plan = _plan(protocol, Path(decoder_folder), options, folder)
+    booth = Booth(replace(plan, events=outlet.source_id), folder, on_say)
+    operator = EventEar(OPERATOR)
+    booth.on_problem = lambda text: _tell_problem(outlet, on_say, text)
+    reason, codes = "it did not begin", {}
+    try:
+        on_say("starting the decoder, the player and the page")
+        booth.start_sources()
+        ear = PredictionEar(decoder.id, _FIND_SECONDS)
+        _wait_for_page(booth, operator, on_say)
+        booth.start_recorder()
+        on_say(f"recording {booth.recording}")
+        conductor = Conductor(
+            protocol,
+            options.participant,
+            options.session,
+            steps=steps,
+            policy=policy,
+            person=person,
+            booth=booth,
+            folder=folder,
+            outlet=outlet,
+            ear=ear,
+            operator=operator,
+            decoder_window_seconds=decoder.recipe.window_samples / decoder.recipe.sfreq,
+            ratings=ratings,
+            facts=_told(facts, protocol),
+            on_say=on_say,
+        )
+        reason = conductor.run(wait_for_start=options.wait_for_start)
+        # What was said last is on its way to the recorder.
+        time.sleep(_SETTLE_SECONDS)
+        ear.close()
+    finally:
+        operator.close()
+        codes = booth.close()
+    return SessionOutcome(out, reason, codes)
+
+
+def _check_rig(options: SessionOptions, on_say: Callable[[str], None]) -> None:
+    """Refuse to begin where the rig is not complete.
+
+    Raises
+    ------
+    StreamError
+        If a required stream is not as the rig says.
+    """
+    if options.rig is None:
+        return
+    from physioemo.acquisition.rig_record import prepare_rig
+    from physioemo.acquisition.rig_toml import read_rig
+
+    plan = prepare_rig(read_rig(options.rig), wait_seconds=10.0, on_notice=on_say)
+    for text in (*plan.problems, *plan.warnings):
+        on_say(f"! {text}")
+
+
+def _facts(
+    protocol: Protocol, decoder: Decoder, decoder_folder: Path, options: SessionOptions
+) -> dict[str, Any]:
+    arm = protocol.arm(options.participant, options.session)
+    return {
+        "protocol": protocol.title,
+        "protocol_fingerprint": protocol.fingerprint,
+        "participant": options.participant,
+        "session": options.session,
+        "arm": arm.name if arm else "",
+        "blinded": protocol.loop.blinded,
+        "decoder": str(decoder_folder.resolve()),
+        "model_id": decoder.id,
+        "untrained": bool(decoder.metadata.get(UNTRAINED)),
+        "simulated": options.rig is None,
+        "rig": options.rig.read_text("utf-8") if options.rig else "",
+        "seed": protocol.seed,
+        "versions": package_versions(),
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _told(facts: Mapping[str, Any], protocol: Protocol) -> dict[str, Any]:
+    """Return what the stream of events says at the beginning: all but what is long."""
+    told = {k: v for k, v in facts.items() if k not in ("rig", "versions")}
+    calibration = protocol.calibration
+    return {
+        **told,
+        "calibration": None
+        if calibration is None
+        else {"after_trials": calibration.after_trials, "method": calibration.method},
+    }
+
+
+def _refuse_another(folder: SessionFolder, facts: Mapping[str, Any]) -> None:
+    """Refuse to go on with another session than the one in the folder.
+
+    Raises
+    ------
+    CallError
+        If protocol, decoder, participant or session are others.
+    """
+    before = folder.facts
+    for name in ("protocol_fingerprint", "model_id", "participant", "session", "simulated"):
+        if before[name] != facts[name]:
+            raise CallError(
+                f"found {name} {facts[name]!r}, expected {before[name]!r} as in {folder.path}; go "
+                "on with what it was begun with, or start a new folder"
+            )
+    if any(line["what"] == "ended" and line["reason"] == "finished" for line in folder.progress()):
+        raise CallError(f"found that the session in {folder.path} is finished, expected to go on")
+
+
+def _standing(
+    protocol: Protocol, decoder: Decoder, options: SessionOptions, folder: SessionFolder
+) -> tuple[tuple[PlannedStep, ...], PolicyState, Person, dict[str, dict[str, float]]]:
+    """Return what is still to come, and where policy and participant stand."""
+    steps = protocol.plan(options.participant, options.session)
+    policy = protocol.start_policy(options.participant, options.session)
+    person = Person.start(protocol.calibration, decoder.dimensions)
+    ratings: dict[str, dict[str, float]] = {}
+    next_step = 1
+    for line in folder.progress():
+        if line["what"] == "done":
+            policy = PolicyState.from_dict(line["policy_state"])
+            person = Person.from_dict(line["person"], protocol.calibration)
+            ratings = line["ratings"]
+            next_step = line["step"] + 1
+        elif line["what"] == "begun" and line["trial"] is not None:
+            # A trial that was cut off has been seen: it is not shown again.
+            next_step = line["step"] + 1
+    return tuple(s for s in steps if s.index >= next_step), policy, person, ratings
+
+
+def _plan(
+    protocol: Protocol, decoder: Path, options: SessionOptions, folder: SessionFolder
+) -> BoothPlan:
+    simulate = {"seed": options.simulate_seed, "effect": options.simulate_effect, "session": 2}
+    return BoothPlan(
+        decoder=decoder,
+        rig=options.rig,
+        playlist=folder.write_player((_ANY_TRIAL, *rating_items(protocol.ratings, 1))),
+        headless=options.headless,
+        windowed=options.windowed,
+        simulate=simulate if options.rig is None else None,
+        page=options.page,
+        page_options=(*options.page_options, *(("--blinded",) if protocol.loop.blinded else ())),
+    )
+
+
+def _wait_for_page(booth: Booth, operator: EventEar, on_say: Callable[[str], None]) -> None:
+    """Wait until the page's own stream is there, so that it is recorded; say where it is.
+
+    Raises
+    ------
+    StreamError
+        If it does not come.
+    """
+    if "page" not in booth.followers:
+        return
+    page, deadline = booth.followers["page"], time.monotonic() + _FIND_SECONDS
+    while not operator.is_connected:
+        operator.poll()
+        if not page.alive or time.monotonic() > deadline:
+            raise StreamError(
+                f"found no operator's page, expected it to start; it said: {page.last_words()!r}"
+            )
+        time.sleep(0.1)
+    text = page.log.read_text("utf-8", "replace") if page.log.is_file() else ""
+    address = re.search(r"http://\S+", text)
+    on_say(f"operator's page: {address.group() if address else page.log}")
+
+
+def _tell_problem(outlet: EventOutlet, on_say: Callable[[str], None], text: str) -> None:
+    outlet.send("problem", text=text)
+    on_say(f"! {text}")
