@@ -178,6 +178,8 @@ def _run(
         reason = str(error)
         raise
     finally:
+        for tap in taps:
+            tap.end()
         stop.set()
         for worker in workers:
             worker.join()

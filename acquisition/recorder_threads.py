@@ -89,8 +89,13 @@ class StreamTap:
         self._uids = {description.uid}
         self._watch = ReturnWatch(description)
         self._overlap_stamp = self._overlap_end = float("-inf")
+        self._ended: float | None = None
         self.failure = ""
         self.warning = ""
+
+    def end(self) -> None:
+        """Say that the recording ends now: a silence after that is none."""
+        self._ended = time.monotonic()
 
     def start(self, journal: Journal, stop: threading.Event) -> threading.Thread:
         """Begin pulling in a thread of its own."""
@@ -178,7 +183,8 @@ class StreamTap:
 
     def status(self) -> StreamStatus:
         """Return how the stream is doing right now."""
-        age = time.monotonic() - self._last_arrival
+        now = time.monotonic() if self._ended is None else self._ended
+        age = max(0.0, now - self._last_arrival)
         silent = "silent" if age > SILENT_SECONDS else "live"
         state = "lost" if self.failure else silent if self._n_samples else "waiting"
         return StreamStatus(

@@ -22,12 +22,12 @@ class Leader:
 
     def __init__(self) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._gone, self._restart = threading.Event(), threading.Event()
+        self.gone, self._restart = threading.Event(), threading.Event()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def is_gone(self) -> bool:
         """Return whether it has told us to go, or has gone itself."""
-        return self._gone.is_set()
+        return self.gone.is_set()
 
     def wants_restart(self) -> bool:
         """Return whether it has said so since the last call."""
@@ -39,7 +39,7 @@ class Leader:
         while line := sys.stdin.readline():
             if line.strip() == RESTART:
                 self._restart.set()
-        self._gone.set()
+        self.gone.set()
 
 
 def led_option(function: Any) -> Any:

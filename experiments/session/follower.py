@@ -3,11 +3,8 @@
 import contextlib
 import subprocess
 import sys
-import threading
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 __all__ = ["Follower"]
 
@@ -31,8 +28,7 @@ class Follower:
         self.name, self.arguments, self.log = name, tuple(arguments), log
         self.n_starts = 0
         self._process: subprocess.Popen[str] | None = None
-        self._notices: deque[str] = deque(maxlen=100)
-        self._reader: threading.Thread | None = None
+        self._read_bytes = 0
 
     @property
     def alive(self) -> bool:
@@ -53,18 +49,16 @@ class Follower:
         """Start it, again if it has ended."""
         self.n_starts += 1
         command = [sys.executable, "-u", "-m", "physioemo", *self.arguments, "--led"]
-        self._process = subprocess.Popen(  # noqa: S603 -- our own program
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
-        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,))
-        self._reader.daemon = True
-        self._reader.start()
+        # Into the file itself: a pipe would break, and end it, when its leader is killed.
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 -- our own program
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+            )
 
     def tell(self, word: str) -> None:
         """Say a word to it; one that has ended does not hear it."""
@@ -76,10 +70,12 @@ class Follower:
 
     def notices(self) -> list[str]:
         """Return the warnings that it has given since the last call."""
-        found = []
-        while self._notices:
-            found.append(self._notices.popleft())
-        return found
+        with self.log.open("rb") as file:
+            file.seek(self._read_bytes)
+            *lines, rest = file.read().split(b"\n")
+            self._read_bytes = file.tell() - len(rest)
+        texts = [line.decode("utf-8", "replace").strip() for line in lines]
+        return [t.removeprefix("! ") for t in texts if t.startswith(("! ", "physioemo: "))]
 
     def stop(self, timeout_seconds: float = _STOP_SECONDS) -> int | None:
         """Tell it to go, by force if it does not; return its exit code."""
@@ -93,21 +89,9 @@ class Follower:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if self._reader is not None:
-            self._reader.join(5.0)
-        with contextlib.suppress(OSError):
-            process.stdout and process.stdout.close()
         return process.returncode
 
     def last_words(self) -> str:
         """Return the end of its log."""
         lines = self.log.read_text("utf-8", "replace").splitlines() if self.log.is_file() else []
         return " ".join(lines[-3:])[-300:]
-
-    def _read(self, stream: IO[str]) -> None:
-        with self.log.open("a", encoding="utf-8") as file, contextlib.suppress(ValueError):
-            for line in stream:
-                file.write(line)
-                file.flush()
-                if line.startswith(("! ", "Error")):
-                    self._notices.append(line.strip().removeprefix("! "))

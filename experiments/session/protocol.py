@@ -112,6 +112,11 @@ class Protocol:
             return tuple(by_id[name] for name in block.stimuli)
         return tuple(s for s in self.stimuli if block.pool in s.pool)
 
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """What a policy is told of the stimuli."""
+        return tuple(Candidate(s.id, s.valence, s.arousal) for s in self.stimuli)
+
     def arm(self, participant: str, session: str) -> Arm | None:
         """Return the arm of a session; None without arms.
 
@@ -156,7 +161,7 @@ class Protocol:
             arm.policy,
             arm.parameters,
             seed=int(word.uniform() * 2**31),
-            stimuli=[Candidate(s.id, s.valence, s.arousal) for s in self.stimuli],
+            stimuli=self.candidates,
             max_age_seconds=self.loop.max_age_seconds,
             distress=self.distress,
             yoked=yoked,

@@ -34,7 +34,8 @@ class PredictionCheck:
     n_silent : int
         Abstentions because the EEG was silent, which is so in the recording too.
     n_before : int
-        Those of a decoder that had begun before the recording, until it began anew.
+        Those of a decoder that had begun before the recording, until it began anew, and those at
+        the recording's edges that it holds by half.
     differences : tuple of str
         A sentence for each that differs, at most ten, and one that counts the rest.
     gaps : tuple of str
@@ -90,7 +91,8 @@ def check_predictions(
     key = _eeg_key(recording, decoder, newest, stream)
     computed = _Recomputed(recording, key, decoder)
     prior = prediction_sample(decoder.abstention(0.0, "silent"))[0]
-    n_identical = n_silent = n_before = 0
+    n_identical = n_silent = 0
+    n_before = said.sizes["time"] - int(np.ptp(rows[:, 0])) - 1
     differences: list[str] = []
     for i in range(len(rows)):
         if first[i] < computed.stamps[0]:
@@ -129,7 +131,10 @@ def _refuse_other_decoder(recording: Recording, decoder: Decoder) -> None:
 
 
 def _paired(said: np.ndarray, quality: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return rows (prediction, quality) with equal stamps in order, and how many have no other."""
+    """Return rows (prediction, quality) with equal stamps in order, and how many have no other.
+
+    At its edges a recording may hold one of a pair; between them each has its other.
+    """
     pairs, i, j = [], 0, 0
     while i < len(said) and j < len(quality):
         if said[i] == quality[j]:
@@ -139,8 +144,9 @@ def _paired(said: np.ndarray, quality: np.ndarray) -> tuple[np.ndarray, int]:
             i += 1
         else:
             j += 1
-    lost = len(said) + len(quality) - 2 * len(pairs)
-    return np.array(pairs, int).reshape(-1, 2), lost
+    rows = np.array(pairs, int).reshape(-1, 2)
+    between = (rows[-1] - rows[0] + 1).sum() if len(rows) else len(said) + len(quality)
+    return rows, int(between) - 2 * len(rows)
 
 
 def _eeg_key(recording: Recording, decoder: Decoder, stamps: np.ndarray, stream: str | None) -> str:

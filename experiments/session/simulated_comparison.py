@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from physioemo.errors import CallError
-from physioemo.experiments.session.plan import PlannedStep
 from physioemo.experiments.session.policies import start_policy
-from physioemo.experiments.session.policy_state import PolicyState
 from physioemo.experiments.session.protocol import Protocol, read_protocol
 from physioemo.experiments.session.simulated_participant import (
     NoisyDecoder,
@@ -96,7 +94,8 @@ def compare_policies(
     """Simulate sessions of steering, random and yoked sham, each with a participant of its own.
 
     A sham session replays what a steering session of another participant chose, so that it has
-    the same stimuli as often; only the choice's dependence on the participant is gone.
+    the same stimuli as often; only the choice's dependence on the participant is gone. There is no
+    distress rule: it would end the sessions of some policies earlier than those of others.
 
     Parameters
     ----------
@@ -196,30 +195,15 @@ class _World:
     ) -> SimulatedSession:
         """Run one session with a new participant."""
         rng = np.random.default_rng([self.seed, _ARMS.index(policy), number])
-        plan = self._plan(number)
-        state = self._state(policy, number, parameters, yoked)
-        participant = SimulatedParticipant(
-            draw_traits(state.stimuli, rng), state.stimuli, effect=self.effect, rng=rng
-        )
+        names, stimuli = self.protocol.participants, self.protocol.candidates
+        steps = self.protocol.plan(names[number % len(names)], self.protocol.sessions[0])
+        seed = int(np.random.default_rng([self.seed, number]).integers(2**31))
+        state = start_policy(policy, parameters, seed=seed, stimuli=stimuli, yoked=yoked)
+        traits = draw_traits(stimuli, rng)
+        participant = SimulatedParticipant(traits, stimuli, effect=self.effect, rng=rng)
         seconds_of = {s.id: s.seconds for s in self.protocol.stimuli}
         decoder = NoisyDecoder(self.accuracy, rng)
-        return simulate_session(plan, state, participant, decoder, seconds_of=seconds_of)
-
-    def _plan(self, number: int) -> tuple[PlannedStep, ...]:
-        names = self.protocol.participants
-        return self.protocol.plan(names[number % len(names)], self.protocol.sessions[0])
-
-    def _state(
-        self,
-        policy: str,
-        number: int,
-        parameters: Mapping[str, Any],
-        yoked: Sequence[Mapping[str, Any]],
-    ) -> PolicyState:
-        names = self.protocol.participants
-        begun = self.protocol.start_policy(names[number % len(names)], self.protocol.sessions[0])
-        seed = int(np.random.default_rng([self.seed, number]).integers(2**31))
-        return start_policy(policy, parameters, seed=seed, stimuli=begun.stimuli, yoked=yoked)
+        return simulate_session(steps, state, participant, decoder, seconds_of=seconds_of)
 
 
 def _declared(protocol: Protocol | None, n_trials: int | None) -> Protocol:

@@ -1,0 +1,252 @@
+"""Whole sessions over real LSL: run, recorded, computed again; and with programs that die."""
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from physioemo import open_recording
+from physioemo.experiments.decoder import Decoder
+from physioemo.experiments.session.recompute import check_predictions
+from physioemo.experiments.session.verify import heard_in, session_events, verify_session
+from physioemo.experiments.training import untrained_decoder
+from tests.conftest import ROOT
+from tests.simulated import simulated_recording
+
+pytestmark = pytest.mark.lsl
+
+N_FAULTY = int(os.environ.get("PHYSIOEMO_TEST_SESSIONS", "1"))
+FAULTS = ("kill decoder", "stop decoder", "kill participant", "kill page", "kill player",
+          "kill recorder", "stop recorder", "full disk")  # fmt: skip
+
+
+def protocol(n_planned=1, n_adaptive=2, seconds=2.5):
+    lines = ['title = "Short"', 'participants = ["P1", "P2"]', "sessions = 1", "seed = 3"]
+    lines += ["[ratings]", 'dimensions = ["valence", "arousal"]', "[calibration]"]
+    lines += ["after_trials = 2", "[[arm]]", 'policy = "steer"', "target_arousal = 0.7"]
+    lines += ["[distress]", 'action = "skip"', "n_consecutive = 1000"]
+    lines += ["[[block]]", 'name = "a"', f"n_trials = {n_planned}", "fixation_seconds = 0.3"]
+    lines += ["[[block]]", 'name = "b"', 'order = "adaptive"', f"n_trials = {n_adaptive}"]
+    lines += ["fixation_seconds = 0.3"]
+    for name, arousal in (("calm", -0.7), ("plain", 0.1), ("thrill", 0.8)):
+        lines += ["[[stimulus]]", f'id = "{name}"', 'kind = "text"', f'text = "{name}"']
+        lines += [f"seconds = {seconds}", "valence = 0.4", f"arousal = {arousal}"]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("decoder")
+    recording = simulated_recording(folder / "a.zarr", n_trials=2)
+    return untrained_decoder(recording).save(folder / "decoder")
+
+
+@contextlib.contextmanager
+def running(path, decoder, out, *options):
+    command = [sys.executable, "-m", "physioemo", "session", "run", str(path), "--simulate"]
+    command += ["--decoder", str(decoder), "--out", str(out), "--headless", "--at-once"]
+    pipe = subprocess.PIPE
+    child = subprocess.Popen([*command, *options], stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
+    try:
+        yield child
+    finally:
+        for process in (
+            (*psutil.Process(child.pid).children(recursive=True), child)
+            if (child.poll() is None)
+            else ()
+        ):
+            process.kill()
+        child.communicate()
+
+
+def wait_for(condition, seconds=90.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.05)
+
+
+def has_begun(out, trial):
+    path = out / "progress.jsonl"
+    return path.is_file() and f'"what": "begun", "step": {trial},' in path.read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory, decoder):
+    """Return the folder of a session that ran undisturbed, and what it printed."""
+    folder = tmp_path_factory.mktemp("session")
+    (folder / "short.toml").write_text(protocol(), "utf-8")
+    out = folder / "P1"
+    with running(folder / "short.toml", decoder, out, "--port", "0") as child:
+        said, errors = child.communicate(timeout=180)
+    assert child.returncode == 0, errors
+    return out, said
+
+
+def test_a_session_is_run_recorded_and_computed_again_to_the_bit(session, physioemo):
+    out, said = session
+    assert "SIMULATED" in said and re.search(r"http://127\.0\.0\.1:\d+/\?token=\S{20,}", said)
+    done = physioemo("session", "verify", out, check=0)
+    assert "Identical." in done.stdout and "gap" not in done.stdout
+    check = json.loads(physioemo("session", "verify", out, "--json", check=0).stdout)
+    found = check["predictions"]["recording-1.zarr"]
+    assert found["n_identical"] + found["n_before"] == found["n_predictions"] > 20
+    assert check["n_identical"] == check["n_decisions"] >= 3 + 3 * 4
+
+
+def test_everything_is_in_one_recording(session):
+    recording = open_recording(session[0] / "recording-1.zarr")
+    assert recording.simulated
+    names = {recording.description(k).name for k in recording.streams}
+    ours = {"Frames", "Operator", "Player", "Quality", "Ratings", "Session", "VAD"}
+    assert names >= {f"PhysioEmo-{name}" for name in ours} | {"Simulated-EEG"}
+    assert recording.trials["trial"].values.tolist() == [1, 2, 3]
+    told = [c for _, c in session_events(recording)]
+    shown = [c["stimulus"] for c in told if c["event"] == "phase" and c["phase"] == "trial"]
+    assert recording.trials["stimulus"].values.tolist() == shown
+    rated = {c["trial"]: c["values"] for c in told if c["event"] == "rated"}
+    table = recording.ratings["rating"]
+    for trial, values in rated.items():
+        assert table.sel(trial=trial, dimension="arousal") == values["arousal"]
+    start = told[0]
+    assert (start["event"], start["participant"], start["arm"]) == ("session_start", "P1", "steer")
+    assert start["simulated"] and start["untrained"]
+    decisions = [c for c in told if c["event"] == "decision"]
+    assert all(c["model_id"] == start["model_id"] and c["latency_seconds"] < 0.1 for c in decisions)
+
+
+def test_the_simulated_participant_is_moved_by_what_is_shown(session):
+    recording = open_recording(session[0] / "recording-1.zarr")
+    truth = recording["Simulated-GroundTruth"]
+    told = [(t, c) for t, c in session_events(recording) if c["event"] == "phase"]
+    for (start, content), (stop, _) in itertools.pairwise(told):
+        if content["phase"] != "trial":
+            continue
+        there = (truth["time"].values > start + 1.5) & (truth["time"].values < stop)
+        arousal = truth["signal"].values[there, 1]
+        assert np.sign(arousal[-1]) == np.sign(content["evokes"]["arousal"])
+
+
+def test_a_recording_that_was_changed_does_not_come_out_again(session, decoder, tmp_path):
+    copy = tmp_path / "P1"
+    shutil.copytree(session[0], copy)
+    loaded = Decoder.load(decoder)
+    recording = open_recording(copy / "recording-1.zarr")
+    assert check_predictions(recording, loaded).passed
+    group = recording.tree[recording.key("Simulated-EEG")]
+    group["signal"][:] = group["signal"].values * np.float32(1.01)
+    changed = check_predictions(recording, loaded)
+    assert not changed.passed and "is not" in changed.differences[0]
+    assert len(heard_in(recording, loaded.id)) == changed.n_predictions
+
+
+def test_a_session_whose_leader_is_killed_goes_on_at_the_next_trial(decoder, tmp_path, physioemo):
+    path, out = tmp_path / "short.toml", tmp_path / "P1"
+    path.write_text(protocol(n_adaptive=2), "utf-8")
+    with running(path, decoder, out, "--no-page") as child:
+        wait_for(lambda: has_begun(out, 2))
+        followers = psutil.Process(child.pid).children(recursive=True)
+        child.kill()
+        _, alive = psutil.wait_procs(followers, timeout=30)
+    # Nothing is left running, and what was recorded is sealed.
+    assert not alive and open_recording(out / "recording-1.zarr").sealed
+    options = ("--decoder", decoder, "--simulate", "--out", out, "--headless", "--no-page")
+    done = physioemo("session", "run", path, *options, check=1)
+    assert "expected a new folder; add --resume to go on with it" in done.stderr
+    other = physioemo("session", "run", path, *options, "--participant=P2", "--resume", check=2)
+    assert "found participant 'P2', expected 'P1'" in other.stderr
+    done = physioemo("session", "run", path, *options, "--resume", check=0)
+    assert "trial 3/3" in done.stdout and "trial 2/3" not in done.stdout
+    check = verify_session(out)
+    assert check.passed and check.n_decisions >= 3
+    assert len(check.predictions) == 2
+
+
+def small_disk(tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this user may not mount a small disk")
+    return folder
+
+
+def follower(child, name):
+    """Return the process of one program of a session."""
+    words = {"decoder": "live", "participant": "simulate", "player": "play", "recorder": "record"}
+    for process in psutil.Process(child.pid).children():
+        with contextlib.suppress(psutil.Error):
+            if words.get(name, name) in process.cmdline():
+                return process
+    raise AssertionError(f"no {name} runs")
+
+
+def strike(child, fault, disk):
+    what, _, name = fault.partition(" ")
+    if what == "kill":
+        follower(child, name).kill()
+    elif what == "stop":
+        process = follower(child, name)
+        process.suspend()
+        time.sleep(2.0)
+        process.resume()
+    else:
+        with contextlib.suppress(OSError), (disk / "ballast").open("wb") as file:
+            while True:
+                file.write(bytes(65536))
+                file.flush()
+
+
+@pytest.mark.parametrize("number", range(N_FAULTY))
+def test_what_was_decided_is_computed_again_or_the_gap_is_named(number, decoder, tmp_path):
+    rng = np.random.default_rng()
+    drawn = int(rng.integers(len(FAULTS)))
+    fault = FAULTS[drawn if len(FAULTS) > N_FAULTY else number % len(FAULTS)]
+    folder = small_disk(tmp_path) if fault == "full disk" else tmp_path
+    try:
+        out = folder / "P1"
+        path = tmp_path / "short.toml"
+        path.write_text(protocol(n_planned=2, n_adaptive=2), "utf-8")
+        with running(path, decoder, out, "--port", "0") as child:
+            wait_for(lambda: has_begun(out, 2))
+            time.sleep(float(rng.uniform(0, 3)))
+            strike(child, fault, folder)
+            said, errors = child.communicate(timeout=180)
+        check = verify_session(out)
+        assert check.passed, (fault, check.differences, check.predictions)
+        assert check.n_decisions >= 2, (fault, said, errors)
+        if fault.startswith("kill"):
+            assert "has ended with code" in errors or "the player ended" in errors
+            assert "The session ended: finished" in said, (fault, said, errors)
+        if fault == "full disk":
+            assert child.returncode == 1 and "recorder" in errors
+        if fault in ("kill recorder", "full disk"):
+            assert check.gaps
+    finally:
+        if folder != tmp_path:
+            (folder / "ballast").unlink(missing_ok=True)
+            subprocess.run(["umount", str(folder)], check=False)
+
+
+def test_ctrl_c_ends_a_session_and_keeps_everything(decoder, tmp_path):
+    path, out = tmp_path / "short.toml", tmp_path / "P1"
+    path.write_text(protocol(), "utf-8")
+    with running(path, decoder, out, "--no-page") as child:
+        wait_for(lambda: has_begun(out, 1))
+        time.sleep(1.0)
+        child.send_signal(signal.SIGINT)
+        said, _ = child.communicate(timeout=60)
+    assert child.returncode == 1 and "The session ended: stopped." in said
+    recording = open_recording(out / "recording-1.zarr")
+    assert session_events(recording)[-1][1] == {"event": "session_stop", "reason": "stopped"}
+    assert verify_session(out).passed
