@@ -6,6 +6,7 @@ Everything that it decides is an event of ``PhysioEmo-Session`` with its inputs,
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from physioemo.experiments.session.policies import decide
 from physioemo.experiments.session.policy_state import PolicyState
 from physioemo.experiments.session.protocol import Protocol
 
-__all__ = ["Conductor", "summary_of", "trial_predictions"]
+__all__ = ["Conductor", "LastTrial", "summary_of", "trial_predictions"]
 
 _TURN_SECONDS = 0.02
 _LATE_SECONDS = 0.4
@@ -40,6 +41,34 @@ def trial_predictions(
 ) -> list[Heard]:
     """Return the predictions whose newest sample lies in a stretch, the first `n` of them."""
     return [h for h in heard if start_seconds < h.prediction.time_seconds <= stop_seconds][:n]
+
+
+@dataclass(frozen=True)
+class LastTrial:
+    """The trial that was finished last, if there was one.
+
+    Parameters
+    ----------
+    trial : int
+        Its number, 0 for none.
+    stimulus : str
+        What was shown.
+    summary : PredictionSummary
+        What was predicted, as fitted to the participant at that time.
+    """
+
+    trial: int = 0
+    stimulus: str = ""
+    summary: PredictionSummary = field(default_factory=PredictionSummary)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary."""
+        return {**vars(self), "summary": self.summary.to_dict()}
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> "LastTrial":
+        """Return what :meth:`to_dict` wrote."""
+        return cls(**{**table, "summary": PredictionSummary.from_dict(table["summary"])})
 
 
 class _LostTrialError(Exception):
@@ -70,6 +99,10 @@ class Conductor:
         ``PhysioEmo-Operator``.
     decoder_window_seconds : float
         Length of the decoder's window: a trial's predictions begin that much after its onset.
+    ratings : mapping
+        Those so far, by trial and dimension.
+    last : LastTrial
+        The trial before.
     facts : mapping
         What the event ``session_start`` says besides.
     on_say : callable
@@ -92,6 +125,7 @@ class Conductor:
         operator: EventEar,
         decoder_window_seconds: float,
         ratings: Mapping[str, Mapping[str, float]],
+        last: LastTrial,
         facts: Mapping[str, Any],
         on_say: Callable[[str], None],
     ) -> None:
@@ -109,7 +143,7 @@ class Conductor:
         self._heard: list[Heard] = []
         self._skip = False
         self._is_whole = True
-        self._last: tuple[int, str, PredictionSummary] = (0, "", PredictionSummary())
+        self._last = last
 
     def run(self, *, wait_for_start: bool = False) -> str:
         """Go through all steps; return why the session ended, ``"finished"`` at the end."""
@@ -142,6 +176,7 @@ class Conductor:
             policy_state=self.policy.to_dict(),
             person=self.person.to_dict(),
             ratings=self.ratings,
+            last=self._last.to_dict(),
         )
 
     def _step(self, step: PlannedStep) -> None:
@@ -168,19 +203,19 @@ class Conductor:
             policy_state=self.policy.to_dict(),
             person=self.person.to_dict(),
             ratings=self.ratings,
+            last=self._last.to_dict(),
         )
 
     def _trial(self, step: PlannedStep) -> None:
         trial = step.trial or 0
-        last_trial, last_stimulus, summary = self._last
         inputs = DecisionInputs(
             trial=trial,
             time_seconds=self._now(),
             stimulus=step.stimulus,
             candidates=step.candidates,
-            last_trial=last_trial,
-            last_stimulus=last_stimulus,
-            predictions=summary,
+            last_trial=self._last.trial,
+            last_stimulus=self._last.stimulus,
+            predictions=self._last.summary,
             ratings=self.ratings,
             model_id=self.ear.decoder_id,
         )
@@ -236,7 +271,7 @@ class Conductor:
         max_age = self.policy.max_age_seconds
         raw = summary_of(heard, max_age)
         adjusted = summary_of([self.person.adjusted(h, trial) for h in heard], max_age)
-        self._last = (trial, stimulus, adjusted)
+        self._last = LastTrial(trial, stimulus, adjusted)
         self.outlet.send(
             "trial_summary",
             trial=trial,
@@ -277,8 +312,8 @@ class Conductor:
             time_seconds=now,
             moment="during",
             stimulus=stimulus,
-            last_trial=self._last[0],
-            last_stimulus=self._last[1],
+            last_trial=self._last.trial,
+            last_stimulus=self._last.stimulus,
             predictions=summary_of(adjusted, self.policy.max_age_seconds),
             latest=LatestPrediction.of(latest),
             trial_seconds=now - start,

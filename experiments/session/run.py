@@ -11,7 +11,7 @@ from typing import Any
 from physioemo.errors import CallError, StreamError
 from physioemo.experiments.decoder import UNTRAINED, Decoder
 from physioemo.experiments.session.booth import Booth, BoothPlan
-from physioemo.experiments.session.conductor import Conductor
+from physioemo.experiments.session.conductor import Conductor, LastTrial
 from physioemo.experiments.session.declaration import rating_items
 from physioemo.experiments.session.folder import SessionFolder
 from physioemo.experiments.session.hearing import PredictionEar
@@ -134,7 +134,7 @@ def run_session(
         _refuse_another(folder, facts)
     else:
         folder = SessionFolder.create(out, facts, protocol.text)
-    steps, policy, person, ratings = _standing(protocol, decoder, options, folder)
+    steps, policy, person, ratings, last = _standing(protocol, decoder, options, folder)
     token = f"{options.participant}-{options.session}"
     outlet = EventOutlet(SESSION, token, simulated=options.rig is None)
     plan = _plan(protocol, Path(decoder_folder), options, folder)
@@ -163,6 +163,7 @@ def run_session(
             operator=operator,
             decoder_window_seconds=decoder.recipe.window_samples / decoder.recipe.sfreq,
             ratings=ratings,
+            last=last,
             facts=_told(facts, protocol),
             on_say=on_say,
         )
@@ -249,23 +250,23 @@ def _refuse_another(folder: SessionFolder, facts: Mapping[str, Any]) -> None:
 
 def _standing(
     protocol: Protocol, decoder: Decoder, options: SessionOptions, folder: SessionFolder
-) -> tuple[tuple[PlannedStep, ...], PolicyState, Person, dict[str, dict[str, float]]]:
+) -> tuple[tuple[PlannedStep, ...], PolicyState, Person, dict[str, dict[str, float]], LastTrial]:
     """Return what is still to come, and where policy and participant stand."""
     steps = protocol.plan(options.participant, options.session)
     policy = protocol.start_policy(options.participant, options.session)
     person = Person.start(protocol.calibration, decoder.dimensions)
     ratings: dict[str, dict[str, float]] = {}
-    next_step = 1
+    last, next_step = LastTrial(), 1
     for line in folder.progress():
         if line["what"] == "done":
             policy = PolicyState.from_dict(line["policy_state"])
             person = Person.from_dict(line["person"], protocol.calibration)
-            ratings = line["ratings"]
+            ratings, last = line["ratings"], LastTrial.from_dict(line["last"])
             next_step = line["step"] + 1
         elif line["what"] == "begun" and line["trial"] is not None:
             # A trial that was cut off has been seen: it is not shown again.
             next_step = line["step"] + 1
-    return tuple(s for s in steps if s.index >= next_step), policy, person, ratings
+    return tuple(s for s in steps if s.index >= next_step), policy, person, ratings, last
 
 
 def _plan(

@@ -14,7 +14,7 @@ import numpy as np
 from physioemo.errors import CallError, PhysioEmoError
 from physioemo.experiments.decoder import Decoder
 from physioemo.experiments.live_outlets import PREDICTIONS, QUALITY, read_prediction
-from physioemo.experiments.session.conductor import summary_of, trial_predictions
+from physioemo.experiments.session.conductor import LastTrial, summary_of, trial_predictions
 from physioemo.experiments.session.decisions import (
     Decision,
     DecisionInputs,
@@ -159,7 +159,7 @@ class _Chain:
         self.policy: PolicyState | None = None
         self.person = Person.start(None, DIMENSIONS)
         self.ratings: dict[str, dict[str, float]] = {}
-        self.last: tuple[int, str, PredictionSummary] = (0, "", PredictionSummary())
+        self.last = LastTrial()
         self.heard: list[Heard] = []
         self.name = ""
 
@@ -183,14 +183,15 @@ class _Chain:
         told = PolicyState.from_dict(content["policy_state"])
         if self.policy is not None and self.policy.to_dict() != told.to_dict():
             self.check.gaps.append(
-                f"{self.name}: the policy's state at its beginning comes from decisions that are "
-                "not recorded; it is taken as told"
+                f"{self.name}: it begins with the policy's state as told, not as decided before: "
+                "the session, or its recording, was cut off"
             )
         stated = content.get("calibration")
         calibration = Calibration(**stated) if stated else None
         self.policy = told
         self.person = Person.from_dict(content["person"], calibration)
         self.ratings = {t: dict(v) for t, v in content["ratings"].items()}
+        self.last = LastTrial.from_dict(content["last"])
 
     def _phase(self, content: Mapping[str, Any]) -> None:
         if content.get("trial") and content["phase"] in ("trial", "practice"):
@@ -206,24 +207,23 @@ class _Chain:
         told = PredictionSummary.from_dict(content["summary"])
         if len(heard) < n:
             self._gap(trial, f"{len(heard)} of its {n} predictions are in this recording")
-            self.last = (trial, content["stimulus"], told)
+            self.last = LastTrial(trial, content["stimulus"], told)
             return
         max_age = self.policy.max_age_seconds if self.policy else 0.0
         adjusted = summary_of([self.person.adjusted(h, trial) for h in heard], max_age)
         if adjusted != told:
             self._differs(trial, "its summary of predictions")
-        self.last = (trial, content["stimulus"], adjusted)
+        self.last = LastTrial(trial, content["stimulus"], adjusted)
         raw = summary_of(heard, max_age)
         self.person = self.person.learn(trial, raw.probability, self.ratings.get(str(trial), {}))
 
     def _decision(self, content: Mapping[str, Any]) -> None:
         told = DecisionInputs.from_dict(content["inputs"])
-        last_trial, last_stimulus, summary = self.last
         inputs = replace(
             told,
-            last_trial=last_trial,
-            last_stimulus=last_stimulus,
-            predictions=summary,
+            last_trial=self.last.trial,
+            last_stimulus=self.last.stimulus,
+            predictions=self.last.summary,
             ratings=self.ratings,
         )
         self.trials.add(told.trial)
