@@ -36,6 +36,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "preprocess",
         "Recordings and data sets into a feature store.",
     ),
+    "pretrain": (
+        "physioemo.experiments.pretrain_cli",
+        "pretrain",
+        "Learn encoders from recordings that nobody rated.",
+    ),
     "record": ("physioemo.acquisition.cli", "record", "Record LSL streams."),
     "recover": ("physioemo.acquisition.cli", "recover", "Seal a recording that was cut off."),
     "replay": ("physioemo.acquisition.cli", "replay", "Play a recording as LSL streams."),
