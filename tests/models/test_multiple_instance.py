@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from physioemo.errors import CallError, SignalError
+from physioemo.models.catalogue import SAVED, ModelRow
+from physioemo.models.checkpoint import load_model, save_model
 from physioemo.models.multiple_instance import POOLINGS, PRESETS, MultipleInstance
 from physioemo.models.sequence_training import predict_sequences, train_sequences
 from physioemo.models.training import TrainingConfig
@@ -102,6 +104,14 @@ def test_a_trial_without_a_window_is_the_prior(pooling):
     assert said.logits[0, 0].exp().tolist() == pytest.approx([0.3, 0.7], abs=1e-5)
     said.logits.square().sum().backward()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_a_saved_model_says_the_same(tmp_path, monkeypatch):
+    row = ModelRow("physioemo.models.multiple_instance", "MultipleInstance", "Trials.", ())
+    monkeypatch.setitem(SAVED, "multiple-instance", row)
+    model, x = build("attention"), torch.randn(2, 5, 6)
+    save_model(tmp_path, model, name="multiple-instance")
+    assert torch.equal(load_model(tmp_path)[0](x).logits, model(x).logits)
 
 
 def test_noisy_or_is_the_chance_of_at_least_one():

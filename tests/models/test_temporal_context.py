@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physioemo.errors import CallError, SignalError
+from physioemo.models.catalogue import SAVED, ModelRow
+from physioemo.models.checkpoint import load_model, save_model
 from physioemo.models.sequence_training import predict_sequences, train_sequences
 from physioemo.models.temporal_context import (
     CONTEXTS,
@@ -129,6 +131,18 @@ def test_a_context_reads_the_features_of_a_fusion():
     model = ContextModel(in_dim=32, dimensions=["valence"]).eval()
     said, _ = model.run(vectors, model.start())
     assert torch.isfinite(said.logits).all() and not said.abstain.any()
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_saved_context_says_the_same_and_whether_it_may_be_live(tmp_path, monkeypatch, context):
+    row = ModelRow("physioemo.models.temporal_context", "ContextModel", "Context.", ())
+    monkeypatch.setitem(SAVED, "context", row)
+    model = build(context).eval()
+    save_model(tmp_path, model, name="context", metadata={"offline_only": model.offline_only})
+    loaded, metadata = load_model(tmp_path)
+    x = torch.randn(2, 6, 5)
+    assert torch.equal(loaded(x).logits, model(x).logits)
+    assert metadata["offline_only"] is loaded.offline_only is context.startswith("offline")
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
