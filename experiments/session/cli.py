@@ -153,3 +153,17 @@ def verify(folder: Path, decoder: Path | None, as_json: bool) -> int:
     )
     click.echo(f"Next: physioemo session report {in_shell(folder)}")
     return 0 if check.passed else 1
+
+
+@session.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--decoder", type=click.Path(path_type=Path), help="Where it lies now, if moved.")
+@click.option("--unblind", is_flag=True, help="Show the arm of a blinded session.")
+def report(folder: Path, decoder: Path | None, unblind: bool) -> None:
+    """Write one self-contained HTML file about a session into its FOLDER."""
+    from physioemo.experiments.session.folder import SessionFolder
+    from physioemo.experiments.session.report import write_session_report
+
+    protocol = SessionFolder.open(folder).protocol()
+    out = write_session_report(folder, protocol, decoder_folder=decoder, unblind=unblind)
+    click.echo(f"Wrote {out}.\nNext: open it in a browser.")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from physioemo.errors import CallError, StoreError, UnreadableFileError
+from physioemo.experiments.session.protocol import Protocol
+from physioemo.experiments.session.protocol_toml import parse_protocol
 
 __all__ = ["SessionFolder"]
 
@@ -93,6 +95,18 @@ class SessionFolder:
                 "PhysioEmo to use it"
             )
         return content
+
+    def protocol(self) -> Protocol:
+        """Return what was declared; its stimuli are looked for where they were.
+
+        Raises
+        ------
+        CallError
+            If something in it is not right any more, such as a stimulus that was moved.
+        """
+        path = self.path / _PROTOCOL
+        text = path.read_text("utf-8")
+        return parse_protocol(text, where=str(path), folder=Path(self.facts["stimuli_folder"]))
 
     @property
     def recordings(self) -> list[Path]:

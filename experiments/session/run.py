@@ -202,6 +202,7 @@ def _facts(
     return {
         "protocol": protocol.title,
         "protocol_fingerprint": protocol.fingerprint,
+        "stimuli_folder": str(protocol.folder.resolve()),
         "participant": options.participant,
         "session": options.session,
         "arm": arm.name if arm else "",
