@@ -1,7 +1,7 @@
 """The player as a child process that shows what it is told, one JSON line at a time.
 
 The parent writes ``{"do": "show", "item": {...}, "id": 1}`` (with ``"answers": {...}`` for
-``--answers told``), ``{"do": "stop"}`` and ``{"do":
+``--answers told``), ``{"do": "stop"}``, ``{"do": "feedback", "value": 0.7}`` and ``{"do":
 "quit"}``; the child answers ``{"event": "ready"}``, ``{"id": 1, "event": "started",
 "lsl_seconds": ...}``, ``{"id": 1, "event": "rating", "values": {...}, "seconds": ...}``, ``{"id":
 1, "event": "ended", "reason": ...}`` and ``{"event": "error", "text": ...}``. Two threads read the
@@ -154,6 +154,22 @@ class PlayerProcess:
             If the child has died.
         """
         self._send({"do": "stop"})
+
+    def feedback(self, value: float, *, output: str = "bar") -> None:
+        """Show the participant a value from 0 to 1 while the item lasts.
+
+        Parameters
+        ----------
+        value : float
+            Height of a bar at the edge of the picture, or volume of the item's sound.
+        output : {"bar", "volume"}
+
+        Raises
+        ------
+        StreamError
+            If the child has died.
+        """
+        self._send({"do": "feedback", "value": value, "output": output})
 
     def events(self, timeout: float = 0.0) -> list[dict[str, Any]]:
         """Return what the child has said since the last call.

@@ -7,6 +7,7 @@ import sys
 import threading
 import traceback
 from collections import deque
+from collections.abc import Callable
 from typing import IO, Any
 
 from physioemo.acquisition.player.answers import Answers, ToldAnswers
@@ -84,6 +85,7 @@ class _Servant:
 
     def serve(self) -> None:
         """Obey until the end."""
+        self.inbox.on_feedback = self.stage.player.set_feedback
         while (command := self.inbox.next()) is not _QUIT:
             if command is None:
                 self.stage.player.idle(_IDLE_SECONDS)
@@ -104,8 +106,8 @@ class _Servant:
             if isinstance(self.answers, ToldAnswers):
                 self.answers.told = command.get("answers", {})
             self._show(make_item(command.get("item", {})))
-        elif what != "stop":  # nothing is shown that could be stopped
-            raise CallError(f"found do = {what!r}, expected 'show', 'stop' or 'quit'")
+        elif what not in ("stop", "feedback"):  # nothing is shown that these could be about
+            raise CallError(f"found do = {what!r}, expected 'show', 'stop', 'feedback' or 'quit'")
 
     def _show(self, item: Item) -> None:
         is_trial = item.kind in STIMULUS_KINDS and item.trial is not None
@@ -159,6 +161,7 @@ class _Inbox:
     """Commands from standard input, read by a thread of its own."""
 
     def __init__(self) -> None:
+        self.on_feedback: Callable[..., None] = lambda value, is_volume: None
         self._commands: deque[dict[str, Any]] = deque()
         self._quit = threading.Event()
         # Unbuffered: a buffer's lock, held by a waiting thread, would hinder Python's end.
@@ -176,6 +179,11 @@ class _Inbox:
         if self._quit.is_set():
             return "stopped"
         for command in tuple(self._commands):
+            if command.get("do") == "feedback":
+                self._commands.remove(command)
+                value, volume = command.get("value"), command.get("output") == "volume"
+                if isinstance(value, int | float):
+                    self.on_feedback(float(value), is_volume=volume)
             if command.get("do") == "stop":
                 self._commands.remove(command)
             if command.get("do") in ("stop", "show"):

@@ -5,12 +5,21 @@ from typing import Any
 
 from physioemo.acquisition.player.sound import import_pygame
 
-__all__ = ["contrast_colour", "draw_fixation", "draw_paragraph", "draw_text", "font_of"]
+__all__ = [
+    "contrast_colour",
+    "draw_feedback",
+    "draw_fixation",
+    "draw_paragraph",
+    "draw_text",
+    "font_of",
+]
 
 # The first that the computer has; pygame's own otherwise.
 _FONTS = "inter,segoeui,helveticaneue,dejavusans,notosans,liberationsans,arial"
 _LINE_SPACING = 1.45
 _CROSS_HEIGHT = 0.06
+_BAR_WIDTH, _BAR_HEIGHT, _BAR_MARGIN = 0.025, 0.6, 0.02
+_BAR_EMPTY, _BAR_FULL = (70, 76, 84), (86, 180, 233)
 
 
 @lru_cache(maxsize=64)
@@ -88,3 +97,18 @@ def draw_fixation(surface: Any, colour: tuple[int, int, int]) -> None:
     x, y = width // 2, height // 2
     surface.fill(colour, (x - arm, y - thick // 2, 2 * arm + 1, thick))
     surface.fill(colour, (x - thick // 2, y - arm, thick, 2 * arm + 1))
+
+
+def draw_feedback(surface: Any, value: float, background: Any) -> None:
+    """Draw a bar at the right edge of a surface, empty at 0 and full at 1."""
+    width, height = surface.get_size()
+    wide, tall, margin = (
+        max(8, round(width * _BAR_WIDTH)),
+        round(height * _BAR_HEIGHT),
+        max(2, round(height * _BAR_MARGIN)),
+    )
+    left, top = width - wide - 2 * margin, (height - tall) // 2
+    surface.fill(background, (left - margin, top - margin, wide + 2 * margin, tall + 2 * margin))
+    surface.fill(_BAR_EMPTY, (left, top, wide, tall))
+    filled = round(tall * min(max(value, 0.0), 1.0))
+    surface.fill(_BAR_FULL, (left, top + tall - filled, wide, filled))

@@ -78,6 +78,25 @@ class Player:
         self._reason: str | None = None
         self._n_blank = 0
         self._clock: Clock | None = None
+        self._show_again: Callable[[], None] | None = None
+
+    def set_feedback(self, value: float, *, is_volume: bool = False) -> None:
+        """Show the participant a value while the item lasts.
+
+        Parameters
+        ----------
+        value : float
+            0 to 1.
+        is_volume : bool
+            As the volume of the item's sound, not as a bar at the edge of the picture.
+        """
+        if is_volume:
+            if self.sound is not None:
+                self.sound.music.set_volume(min(max(value, 0.0), 1.0))
+            return
+        self.screen.feedback = value
+        if self._show_again is not None:
+            self._show_again()
 
     def show(self, number: int, prepared: Prepared) -> ItemReport:
         """Show an item to its end and return how it went.
@@ -90,6 +109,7 @@ class Player:
         item = prepared.item
         report = ItemReport(number, item.kind, item.name)
         self._reason, self._events = None, []
+        self.screen.feedback = None
         self._pygame.event.clear()
         try:
             if item.kind == "video":
@@ -105,6 +125,7 @@ class Player:
             if self._clock is not None:
                 self._clock.stop()  # before the file of its sound is removed
                 self._clock = None
+            self._show_again = None
             prepared.close()
             self._end(report, item)
         return report
@@ -165,7 +186,16 @@ class Player:
         report.clock = clock.kind
         self._draw_still(prepared)
         clock.start()
-        self._flip_once(report, prepared)
+        onset, n_flips = self._flip_once(report, prepared), 1
+
+        def show_again() -> None:
+            nonlocal n_flips
+            self._draw_still(prepared)
+            stamp = self.screen.flip(n_flips, report.number)
+            self._flipped(report, prepared, (n_flips, stamp - onset, 0.0, 0), stamp)
+            n_flips += 1
+
+        self._show_again = show_again
         began = item.start_seconds
         if item.until == "key":
             self._wait_for_key(report)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from physioemo.acquisition.player.drawing import draw_feedback
 from physioemo.acquisition.player.marks import draw_barcode, draw_patch
 from physioemo.acquisition.player.playlist import DisplaySettings
 from physioemo.acquisition.player.sound import import_pygame
@@ -73,6 +74,7 @@ class Screen:
         pygame.mouse.set_visible(False)
         self.driver = str(pygame.display.get_driver())
         self.background = pygame.Color(settings.background)
+        self.feedback: float | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -119,6 +121,8 @@ class Screen:
         """
         import pylsl
 
+        if self.feedback is not None:
+            draw_feedback(self.surface, self.feedback, self.background)
         if self.settings.barcode:
             draw_barcode(self.surface, frame, item)
         if self.settings.photodiode != "off":

@@ -22,6 +22,7 @@ from physioemo.experiments.session.decisions import (
 )
 from physioemo.experiments.session.folder import SessionFolder
 from physioemo.experiments.session.hearing import Heard, PredictionEar
+from physioemo.experiments.session.loop_outlets import LoopOutlets
 from physioemo.experiments.session.messages import EventEar, EventOutlet
 from physioemo.experiments.session.person import Person
 from physioemo.experiments.session.plan import PlannedStep
@@ -94,6 +95,8 @@ class Conductor:
         Where progress is noted.
     outlet : EventOutlet
         ``PhysioEmo-Session``.
+    loop : LoopOutlets
+        Feedback, and predictions as fitted.
     ear : PredictionEar
     operator : EventEar
         ``PhysioEmo-Operator``.
@@ -121,6 +124,7 @@ class Conductor:
         booth: Booth,
         folder: SessionFolder,
         outlet: EventOutlet,
+        loop: LoopOutlets,
         ear: PredictionEar,
         operator: EventEar,
         decoder_window_seconds: float,
@@ -135,6 +139,7 @@ class Conductor:
         self.ear, self.operator, self.facts = ear, operator, facts
         self.ratings = {trial: dict(values) for trial, values in ratings.items()}
         self.n_trials = sum(s.trial is not None for s in protocol.plan(participant, session))
+        self.loop = loop
         self.reason = ""
         self.is_paused = False
         self.has_started = False
@@ -142,11 +147,13 @@ class Conductor:
         self._say = on_say
         self._heard: list[Heard] = []
         self._skip = False
+        self._trial_now = 0
         self._is_whole = True
         self._last = last
 
     def run(self, *, wait_for_start: bool = False) -> str:
         """Go through all steps; return why the session ended, ``"finished"`` at the end."""
+        self.ear.poll()  # what was said before the recording is no part of the session
         self.tell_state("session_start")
         try:
             if wait_for_start:
@@ -234,7 +241,7 @@ class Conductor:
     ) -> tuple[list[Heard], tuple[float, float]]:
         """Show a trial with all around it; return its predictions and from when to when."""
         trial = step.trial or 0
-        self._is_whole, self._heard = True, []
+        self._is_whole, self._heard, self._trial_now = True, [], trial
         for item in step.before:
             self._show(item)
         shown = next(s for s in self.protocol.stimuli if s.id == stimulus)
@@ -320,7 +327,12 @@ class Conductor:
             model_id=self.ear.decoder_id,
         )
         decision = self._decide("monitor", inputs, from_seconds=start, n_predictions=len(so_far))
-        if decision.action in ("skip", "stop"):
+        if decision.action == "feedback" and decision.value is not None:
+            self.loop.send_feedback(decision.value)
+            if self.booth.player is not None:
+                output = str(self.policy.parameters.get("output", "bar"))
+                self.booth.player.feedback(decision.value, output=output)
+        elif decision.action in ("skip", "stop"):
             self._problem(f"trial {trial}: {decision.reason}")
             self._skip = True
             if decision.action == "stop":
@@ -382,6 +394,7 @@ class Conductor:
             self.tell_state("session_resumed")
         new = self.ear.poll()
         self._heard += new
+        self.loop.send_fitted([self.person.adjusted(h, self._trial_now) for h in new])
         return new
 
     def _turn_for(self, seconds: float) -> None:

@@ -12,15 +12,21 @@ from physioemo.errors import CallError, StreamError
 from physioemo.experiments.decoder import UNTRAINED, Decoder
 from physioemo.experiments.session.booth import Booth, BoothPlan
 from physioemo.experiments.session.conductor import Conductor, LastTrial
+from physioemo.experiments.session.decisions import Decision, DecisionInputs
 from physioemo.experiments.session.declaration import rating_items
 from physioemo.experiments.session.folder import SessionFolder
 from physioemo.experiments.session.hearing import PredictionEar
+from physioemo.experiments.session.loop_outlets import LoopOutlets
 from physioemo.experiments.session.messages import OPERATOR, SESSION, EventEar, EventOutlet
 from physioemo.experiments.session.person import Person
 from physioemo.experiments.session.plan import PlannedStep
+from physioemo.experiments.session.policies import find_policy
 from physioemo.experiments.session.policy_state import PolicyState
 from physioemo.experiments.session.protocol import Protocol, read_protocol
+from physioemo.experiments.session.verify import session_events
+from physioemo.experiments.session.yoke import write_decisions
 from physioemo.fingerprint import package_versions
+from physioemo.store import open_recording
 
 __all__ = ["SessionOptions", "SessionOutcome", "run_session"]
 
@@ -137,6 +143,13 @@ def run_session(
     steps, policy, person, ratings, last = _standing(protocol, decoder, options, folder)
     token = f"{options.participant}-{options.session}"
     outlet = EventOutlet(SESSION, token, simulated=options.rig is None)
+    loop = LoopOutlets(
+        decoder,
+        token,
+        feeds_back=find_policy(policy.policy).feeds_back and any(s.feedback for s in steps),
+        fits=protocol.calibration is not None,
+        simulated=options.rig is None,
+    )
     plan = _plan(protocol, Path(decoder_folder), options, folder)
     booth = Booth(replace(plan, events=outlet.source_id), folder, on_say)
     operator = EventEar(OPERATOR)
@@ -159,6 +172,7 @@ def run_session(
             booth=booth,
             folder=folder,
             outlet=outlet,
+            loop=loop,
             ear=ear,
             operator=operator,
             decoder_window_seconds=decoder.recipe.window_samples / decoder.recipe.sfreq,
@@ -174,7 +188,24 @@ def run_session(
     finally:
         operator.close()
         codes = booth.close()
+    _write_decisions(folder, options)
     return SessionOutcome(out, reason, codes)
+
+
+def _write_decisions(folder: SessionFolder, options: SessionOptions) -> None:
+    """Write what the policy decided, for the sham of another participant."""
+    decided = [
+        (DecisionInputs.from_dict(content["inputs"]), Decision.from_dict(content["action"]))
+        for path in folder.recordings
+        for _, content in session_events(open_recording(path))
+        if content["event"] in ("decision", "monitor")
+    ]
+    write_decisions(
+        folder.path / "decisions.json",
+        decided,
+        participant=options.participant,
+        session=options.session,
+    )
 
 
 def _check_rig(options: SessionOptions, on_say: Callable[[str], None]) -> None:

@@ -376,3 +376,26 @@ def test_drift_is_what_frames_lose_against_the_sound(rng):
     lost = [(t, ahead + 0.003 * t) for t, ahead in readings]
     assert sound_drift(steady, lost) == pytest.approx(0.003 * 9.36 * 2 / 3, abs=1e-3)
     assert np.isnan(sound_drift(steady[:5], readings))
+
+
+def test_a_feedback_is_a_bar_beside_the_item_and_every_change_a_flip(monkeypatch):
+    monkeypatch.setattr(session, "PlayerOutlets", Log)
+    text = f'{HEAD}\n[[item]]\nkind = "fixation"\nseconds = 0.6\n'
+    playlist, values, filled = parse_playlist(text), [0.25, 1.0, 0.0], []
+    due = iter(values)
+
+    def ask():
+        if (value := next(due, None)) is not None:
+            stage.player.set_feedback(value)
+            blue = (grab() == (86, 180, 233)).all(axis=2)
+            filled.append(int(blue.any(axis=1).sum()))
+
+    with session.open_stage(playlist, headless=True, asked_to_stop=ask) as stage:
+        item = playlist.items[0]
+        stage.player.show(1, stage.prepare(item, None))
+        stage.player.show_background()
+        assert not (grab() == (86, 180, 233)).any()
+    # 60 % of the window's 270 rows is full.
+    assert filled == [round(0.25 * 162), 162, 0]
+    flips = [row for row in Log.made.flips if row[4] == 1]
+    assert [row[0] for row in flips] == [0, 1, 2, 3]

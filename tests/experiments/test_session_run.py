@@ -125,6 +125,24 @@ def test_everything_is_in_one_recording(session):
     assert all(c["model_id"] == start["model_id"] and c["latency_seconds"] < 0.1 for c in decisions)
 
 
+def test_the_report_says_what_happened(session, physioemo):
+    done = physioemo("session", "report", session[0], check=0)
+    page = (session[0] / "report.html").read_text("utf-8")
+    assert "Next: open it" in done.stdout and "<script" not in page
+    for text in (
+        "SIMULATED PARTICIPANT",
+        "UNTRAINED DECODER",
+        "3 of 3 trials can be used",
+        "every decision is identical",
+        "A SIMULATED participant (P1, session 1) saw 3 trials of 3 stimuli (text; 2.5 s)",
+        "Stimuli were chosen by the policy &#39;steer&#39; (target_arousal = 0.7",
+        "predictions were adjusted to the participant (bias, shrunken",
+        "expected arousal",
+        "Nothing went wrong.",
+    ):
+        assert text in page, text
+
+
 def test_the_simulated_participant_is_moved_by_what_is_shown(session):
     recording = open_recording(session[0] / "recording-1.zarr")
     truth = recording["Simulated-GroundTruth"]
@@ -170,6 +188,27 @@ def test_a_session_whose_leader_is_killed_goes_on_at_the_next_trial(decoder, tmp
     check = verify_session(out)
     assert check.passed and check.n_decisions >= 3
     assert len(check.predictions) == 2
+
+
+def test_neurofeedback_is_published_recorded_and_computed_again(decoder, tmp_path):
+    zone = 'policy = "hold-in-zone"\ndimension = "arousal"\nlow = 0.6\nhigh = 0.9\nsmoothing = 0.2'
+    text = protocol(n_planned=3).replace('policy = "steer"\ntarget_arousal = 0.7', zone)
+    text = text.replace('name = "a"\n', 'name = "a"\nfeedback = true\n')
+    text = re.sub(r'\[\[block\]\]\nname = "b"[^[]*', "", text)
+    path, out = tmp_path / "zone.toml", tmp_path / "P1"
+    path.write_text(text, "utf-8")
+    with running(path, decoder, out, "--no-page") as child:
+        _, errors = child.communicate(timeout=180)
+    assert child.returncode == 0, errors
+    recording = open_recording(out / "recording-1.zarr")
+    sent = recording["PhysioEmo-Feedback"]["signal"].values[:, 0]
+    told = [c for _, c in session_events(recording) if c["event"] == "monitor"]
+    values = [c["action"]["value"] for c in told if c["action"]["action"] == "feedback"]
+    assert len(values) >= 6 and np.array_equal(sent, np.float32(values))
+    fitted, raw = recording["PhysioEmo-Personal"], recording["PhysioEmo-VAD"]
+    assert np.isin(fitted["raw_time"].values, raw["raw_time"].values).all()
+    assert verify_session(out).passed
+    assert json.loads((out / "decisions.json").read_text("utf-8"))["participant"] == "P1"
 
 
 def small_disk(tmp_path):
