@@ -31,7 +31,6 @@ from physioemo.fingerprint import config_fingerprint
 from physioemo.media import (
     Sound,
     decode_sound,
-    import_av,
     iterate_frames,
     probe_media,
     sha256_of,
@@ -286,20 +285,10 @@ def decode_stimulus(
     """
     recipe = recipe or StimulusRecipe()
     seconds, fbank, descriptors = _sound_rows(decode_sound(path, n_channels=2), recipe)
-    size = None if _is_cover(path) else probe_media(path).size
-    frames = _frame_rows(path, size, recipe)
+    frames = _frame_rows(path, probe_media(path).size, recipe)
     return StimulusFeatures(
         Path(path).name, sha256 or sha256_of(path), recipe, seconds, fbank, descriptors, *frames
     )
-
-
-def _is_cover(path: str | Path) -> bool:
-    """Return whether the only picture is the cover of a song: it is not shown."""
-    av = import_av()
-    with av.open(str(path)) as container:
-        video = container.streams.video
-        attached = av.stream.Disposition.attached_pic
-        return bool(video and video[0].disposition & attached)
 
 
 def _sound_rows(

@@ -165,7 +165,7 @@ def probe_media(path: str | Path) -> MediaInfo:
     """
     path = Path(path)
     with _opened(path) as container:
-        video = next(iter(container.streams.video), None)
+        video = next(iter(_films(container)), None)
         sound = next(iter(container.streams.audio), None)
         if video is None and sound is None:
             raise UnreadableFileError(f"found neither video nor sound in {path}, expected either")
@@ -206,9 +206,10 @@ def iterate_frames(
         If it holds no video, a frame without a stamp, stamps that do not increase, or damage.
     """
     with _opened(Path(path)) as container:
-        if not container.streams.video:
+        films = _films(container)
+        if not films:
             raise UnreadableFileError(f"found no video in {path}, expected a video file")
-        stream = container.streams.video[0]
+        stream = films[0]
         stream.thread_type = "AUTO"
         origin, end = _origin(container), _stated_end(container, stream)
         base, rate, before = Fraction(stream.time_base), _nominal_rate(stream), -math.inf
@@ -324,8 +325,14 @@ def _decoded(container: Any, stream: Any, path: Path) -> Iterator[Any]:
         ) from error
 
 
+def _films(container: Any) -> list[Any]:
+    """Return the streams of pictures that are no cover of a song."""
+    cover = import_av().stream.Disposition.attached_pic
+    return [s for s in container.streams.video if not s.disposition & cover]
+
+
 def _origin(container: Any) -> Fraction:
-    streams = (*container.streams.video, *container.streams.audio)
+    streams = (*_films(container), *container.streams.audio)
     # The container's own start is the same, rounded to microseconds.
     starts = [s.start_time * Fraction(s.time_base) for s in streams if s.start_time is not None]
     return min(starts, default=Fraction(container.start_time or 0, 1_000_000))
