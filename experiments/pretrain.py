@@ -266,7 +266,9 @@ def _encoder(data: UnlabelledData, family: str, preset: str) -> dict[str, Any]:
 
 def _prepare(folder: Path, config: dict[str, Any], *, overwrite: bool) -> dict[str, Any] | None:
     """Make the folder; return the results if this pre-training is finished."""
-    there = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    # A process that was killed at its first breath leaves a partial file and nothing else.
+    there = [p for p in folder.iterdir() if not p.name.startswith(".partial-")] \
+        if folder.is_dir() else []  # fmt: skip
     if there:
         known = _known_hash(folder / _CONFIG)
         if known is None:
@@ -315,6 +317,7 @@ def _numbers(data: UnlabelledData) -> tuple[np.ndarray, np.ndarray]:
 def _measure(pre: Any, held: dict[str, np.ndarray], seed: int) -> dict[str, Any]:
     """Return how well held-out windows are guessed and found."""
     import torch
+    from scipy.stats import binom
 
     from physioemo.models.contrast import retrieval
     from physioemo.models.modality_inputs import to_tensors
@@ -329,9 +332,11 @@ def _measure(pre: Any, held: dict[str, np.ndarray], seed: int) -> dict[str, Any]
         both = torch.isfinite(found[a]).all(dim=1) & torch.isfinite(found[b]).all(dim=1)
         if both.any():
             hits = retrieval(found[a][both], found[b][both]).float().mean(dim=1)
+            n = int(both.sum())
             pairs[f"{a}-{b}"] = {
-                "n": int(both.sum()),
-                "chance": 1 / int(both.sum()),
+                "n": n,
+                "chance": 1 / n,
+                "chance_interval_95": [float(binom.ppf(q, n, 1 / n)) / n for q in (0.025, 0.975)],
                 "found": hits.tolist(),
             }
     return {"guess_loss": guessed if len(pre.guess) else None, "retrieval": pairs}

@@ -80,7 +80,7 @@ def print_pretraining(result: dict[str, Any]) -> None:
     stamp = "  SIMULATED or SYNTHETIC" if result["simulated"] else ""
     click.echo(
         f"{result['n_windows']} windows of {', '.join(result['families'])}, "
-        f"{result['n_held_out']} held out with their stimuli or trials{stamp}"
+        f"{result['n_held_out']} held out by stimulus, trial or minute{stamp}"
     )
     if held["guess_loss"] is not None:
         click.echo(
@@ -89,9 +89,10 @@ def print_pretraining(result: dict[str, Any]) -> None:
         )
     for pair, found in held["retrieval"].items():
         there, back = found["found"]
+        low, high = found["chance_interval_95"]
         click.echo(
             f"{pair}: {there:.1%} of {found['n']} held-out windows found among all, back "
-            f"{back:.1%} (by chance {found['chance']:.1%})"
+            f"{back:.1%} (by chance {low:.1%} to {high:.1%})"
         )
     if len(result["families"]) > 1 and result["n_without_stimulus"]:
         click.echo(

@@ -18,9 +18,8 @@ from physioemo.recording import Recording
 
 __all__ = ["UnlabelledData", "is_feature_store", "read_recordings", "read_stores"]
 
-_MOST_SCALARS = 256
 _BLOCK_SECONDS = 60.0
-_ELECTRODES = ("channel", "band")
+_OF_ELECTRODES = {"channel", "pair"}
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,8 @@ def read_stores(paths: Sequence[Path], families: Sequence[str] = ()) -> Unlabell
     paths : sequence of Path
         What ``physioemo preprocess --out`` wrote, all with the same recipe.
     families : sequence of str
-        Which features; by default all but raw signals and those with more than 256 numbers a
-        window, the entropies excepted.
+        Which features; by default the entropies and what is not of the electrodes: others of the
+        same EEG would be found by what they share with it.
 
     Raises
     ------
@@ -118,8 +117,8 @@ def _read_store(path: Path, families: Sequence[str]) -> UnlabelledData:
             raise DataError(
                 f"found the features {', '.join(there) or 'none'} of "
                 f"{store.sizes.get('window', 0)} windows in {path}, expected "
-                f"{', '.join(missing) or 'one'} and at least one window; make a store with "
-                "'physioemo preprocess'"
+                f"{', '.join(missing) or 'de or a body signal'} and at least one window; choose "
+                "--families, or make a store with 'physioemo preprocess'"
             )
         name = str(store.attrs["dataset"])
         ids = zip(*(store[c].values.tolist() for c in ("subject", "session", "trial")), strict=True)
@@ -147,9 +146,7 @@ def _read_store(path: Path, families: Sequence[str]) -> UnlabelledData:
 
 
 def _by_default(store: Any, family: str) -> bool:
-    shape = store[family].shape[1:]
-    electrodes = tuple(_axes(store, family)) == _ELECTRODES
-    return family != "raw" and (electrodes or int(np.prod(shape)) <= _MOST_SCALARS)
+    return family == "de" or not _OF_ELECTRODES & set(_axes(store, family))
 
 
 def _axes(store: Any, family: str) -> dict[str, tuple[str, ...]]:

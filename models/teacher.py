@@ -179,9 +179,8 @@ def require_better_teacher(margin: TeacherMargin) -> None:
     if not margin.low > 0:
         raise DataError(
             f"found a teacher that does not beat the student on {margin.n_groups} validation "
-            f"groups (log loss better by {margin.mean:.3f}, at least {margin.low:.3f} with the "
-            "wanted certainty), expected above 0; train a better teacher or use the student as it "
-            "is"
+            f"groups (gain in log loss {margin.mean:+.3f}, lower end {margin.low:+.3f}), expected "
+            "a lower end above 0; train a better teacher or use the student as it is"
         )
 
 

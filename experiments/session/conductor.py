@@ -30,18 +30,16 @@ from physioemo.experiments.session.policies import decide
 from physioemo.experiments.session.policy_state import PolicyState
 from physioemo.experiments.session.protocol import Protocol
 
-__all__ = ["Conductor", "LastTrial", "summary_of", "trial_predictions"]
+__all__ = ["Conductor", "LastTrial", "summary_of"]
 
 _TURN_SECONDS = 0.02
 _LATE_SECONDS = 0.4
 _RATING_SD = 0.7
 
 
-def trial_predictions(
-    heard: list[Heard], start_seconds: float, stop_seconds: float, n: int | None = None
-) -> list[Heard]:
-    """Return the predictions whose newest sample lies in a stretch, the first `n` of them."""
-    return [h for h in heard if start_seconds < h.prediction.time_seconds <= stop_seconds][:n]
+def trial_predictions(heard: list[Heard], start_seconds: float, stop_seconds: float) -> list[Heard]:
+    """Return the predictions whose newest sample lies in a stretch."""
+    return [h for h in heard if start_seconds < h.prediction.time_seconds <= stop_seconds]
 
 
 @dataclass(frozen=True)
@@ -285,7 +283,7 @@ class Conductor:
             stimulus=stimulus,
             from_seconds=bounds[0],
             until_seconds=bounds[1],
-            n_predictions=len(heard),
+            stamps=[h.prediction.time_seconds for h in heard],
             summary=adjusted.to_dict(),
         )
         before = self.person
@@ -311,7 +309,7 @@ class Conductor:
     def _monitor(self, step: PlannedStep, stimulus: str, start: float, heard: Heard) -> None:
         """Ask the policy while a trial runs, once for each prediction."""
         trial, now = step.trial or 0, self._now()
-        so_far = trial_predictions(self._heard, start, now)
+        so_far = trial_predictions(self._heard, start, heard.prediction.time_seconds)
         adjusted = [self.person.adjusted(h, trial) for h in so_far]
         latest = self.person.adjusted(heard, trial).prediction
         inputs = DecisionInputs(
@@ -326,7 +324,7 @@ class Conductor:
             trial_seconds=now - start,
             model_id=self.ear.decoder_id,
         )
-        decision = self._decide("monitor", inputs, from_seconds=start, n_predictions=len(so_far))
+        decision = self._decide("monitor", inputs, n_predictions=len(so_far))
         if decision.action == "feedback" and decision.value is not None:
             self.loop.send_feedback(decision.value)
             if self.booth.player is not None:

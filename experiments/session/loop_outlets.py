@@ -61,6 +61,8 @@ class LoopOutlets:
 
     def send_fitted(self, heard: Sequence[Heard]) -> None:
         """Publish predictions as fitted to the participant, with their own stamps."""
-        for one in heard if self._fitted is not None else ():
+        if self._fitted is None:
+            return
+        for one in heard:
             row = prediction_sample(one.prediction)[0].tolist()
             self._fitted.push_sample(row, one.prediction.time_seconds)

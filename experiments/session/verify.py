@@ -4,6 +4,7 @@ What cannot be computed because a recording lacks it (a program was killed, the 
 named as a gap; what comes out differently is a difference, and the session did not pass.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from physioemo.errors import CallError, PhysioEmoError
 from physioemo.experiments.decoder import Decoder
 from physioemo.experiments.live_outlets import PREDICTIONS, QUALITY, read_prediction
-from physioemo.experiments.session.conductor import LastTrial, summary_of, trial_predictions
+from physioemo.experiments.session.conductor import LastTrial, summary_of
 from physioemo.experiments.session.decisions import (
     Decision,
     DecisionInputs,
@@ -161,6 +162,7 @@ class _Chain:
         self.ratings: dict[str, dict[str, float]] = {}
         self.last = LastTrial()
         self.heard: list[Heard] = []
+        self.monitored: list[tuple[int, float]] = []
         self.name = ""
 
     def follow(self, name: str, recording: Recording) -> None:
@@ -195,6 +197,7 @@ class _Chain:
 
     def _phase(self, content: Mapping[str, Any]) -> None:
         if content.get("trial") and content["phase"] in ("trial", "practice"):
+            self.monitored = []
             self.trials.add(content["trial"])
 
     def _rated(self, content: Mapping[str, Any]) -> None:
@@ -202,11 +205,11 @@ class _Chain:
 
     def _summary(self, content: Mapping[str, Any]) -> None:
         """Compute a trial's summary again, and what it teaches of the participant."""
-        trial, n = content["trial"], content["n_predictions"]
-        heard = trial_predictions(self.heard, content["from_seconds"], content["until_seconds"], n)
+        trial, stamps = content["trial"], content["stamps"]
+        heard = self._recorded(stamps)
         told = PredictionSummary.from_dict(content["summary"])
-        if len(heard) < n:
-            self._gap(trial, f"{len(heard)} of its {n} predictions are in this recording")
+        if len(heard) < len(stamps):
+            self._gap(trial, f"it has {len(heard)} of {len(stamps)} predictions that were heard")
             self.last = LastTrial(trial, content["stimulus"], told)
             return
         max_age = self.policy.max_age_seconds if self.policy else 0.0
@@ -216,6 +219,19 @@ class _Chain:
         self.last = LastTrial(trial, content["stimulus"], adjusted)
         raw = summary_of(heard, max_age)
         self.person = self.person.learn(trial, raw.probability, self.ratings.get(str(trial), {}))
+
+    def _recorded(self, stamps: list[float]) -> list[Heard]:
+        """Return the predictions of this recording with these stamps, as many as asked for.
+
+        Those for silence repeat the stamp of the newest sample.
+        """
+        wanted, found = Counter(stamps), []
+        for heard in self.heard:
+            at = heard.prediction.time_seconds
+            if wanted[at] > 0:
+                wanted[at] -= 1
+                found.append(heard)
+        return found
 
     def _decision(self, content: Mapping[str, Any]) -> None:
         told = DecisionInputs.from_dict(content["inputs"])
@@ -232,10 +248,12 @@ class _Chain:
     def _monitor(self, content: Mapping[str, Any]) -> None:
         told = DecisionInputs.from_dict(content["inputs"])
         n = content["n_predictions"]
-        so_far = trial_predictions(self.heard, content["from_seconds"], told.time_seconds, n)
+        if told.latest is not None:
+            self.monitored.append((told.trial, told.latest.time_seconds))
+        so_far = self._recorded([at for trial, at in self.monitored if trial == told.trial])
         inputs = told
-        if len(so_far) < n:
-            self._gap(told.trial, f"{len(so_far)} of {n} predictions are in this recording")
+        if len(so_far) != n:
+            self._gap(told.trial, f"it has {len(so_far)} of {n} predictions that were heard")
         elif told.latest is not None and self.policy is not None:
             adjusted = [self.person.adjusted(h, told.trial) for h in so_far]
             newest = [h for h in adjusted if h.prediction.time_seconds == told.latest.time_seconds]
