@@ -4,6 +4,7 @@ Everything that it decides is an event of ``PhysioEmo-Session`` with its inputs,
 :mod:`physioemo.experiments.session.verify` can decide it again.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from physioemo.errors import StreamError
+from physioemo.errors import PhysioEmoError, StreamError
 from physioemo.experiments.session.booth import Booth
 from physioemo.experiments.session.decisions import (
     Decision,
@@ -163,13 +164,14 @@ class Conductor:
                 self._step(step)
         except KeyboardInterrupt:
             self.reason = self.reason or "stopped"
-        except StreamError as error:
+        except (PhysioEmoError, OSError) as error:
             self.reason = str(error)
             self.outlet.send("problem", text=self.reason)
         self.reason = self.reason or "finished"
         self._phase("ended")
         self.outlet.send("session_stop", reason=self.reason)
-        self.folder.note(what="ended", reason=self.reason)
+        with contextlib.suppress(OSError):
+            self.folder.note(what="ended", reason=self.reason)
         return self.reason
 
     def tell_state(self, event: str) -> None:

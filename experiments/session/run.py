@@ -1,5 +1,6 @@
 """Run a declared session: everything checked first, every program in a process of its own."""
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -8,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from physioemo.errors import CallError, StreamError
+from physioemo.errors import CallError, PhysioEmoError, StreamError
 from physioemo.experiments.decoder import UNTRAINED, Decoder
 from physioemo.experiments.session.booth import Booth, BoothPlan
 from physioemo.experiments.session.conductor import Conductor, LastTrial
@@ -194,18 +195,22 @@ def run_session(
 
 def _write_decisions(folder: SessionFolder, options: SessionOptions) -> None:
     """Write what the policy decided, for the sham of another participant."""
-    decided = [
-        (DecisionInputs.from_dict(content["inputs"]), Decision.from_dict(content["action"]))
-        for path in folder.recordings
-        for _, content in session_events(open_recording(path))
-        if content["event"] in ("decision", "monitor")
-    ]
-    write_decisions(
-        folder.path / "decisions.json",
-        decided,
-        participant=options.participant,
-        session=options.session,
-    )
+    decided = []
+    # A recording that was cut off at once, or a full disk, takes nothing else with it.
+    for path in folder.recordings:
+        with contextlib.suppress(PhysioEmoError):
+            decided += [
+                (DecisionInputs.from_dict(content["inputs"]), Decision.from_dict(content["action"]))
+                for _, content in session_events(open_recording(path))
+                if content["event"] in ("decision", "monitor")
+            ]
+    with contextlib.suppress(OSError):
+        write_decisions(
+            folder.path / "decisions.json",
+            decided,
+            participant=options.participant,
+            session=options.session,
+        )
 
 
 def _check_rig(options: SessionOptions, on_say: Callable[[str], None]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from physioemo.errors import PhysioEmoError
 from physioemo.experiments.live_outlets import QUALITY
 from physioemo.experiments.report.session import Session, open_sessions
 from physioemo.experiments.session.folder import SessionFolder
@@ -119,8 +120,14 @@ def tell_story(path: str | Path, *, blinded: bool = False) -> SessionStory:
     facts = dict(folder.facts)
     if blinded:
         facts["arm"] = _HIDDEN
-    sessions = open_sessions([open_recording(p) for p in folder.recordings])
-    story = SessionStory(facts, sessions)
+    opened, unreadable = [], []
+    for recording_path in folder.recordings:
+        try:
+            opened.append(open_recording(recording_path))
+        except PhysioEmoError as error:
+            unreadable.append((recording_path.name, str(error)))
+    sessions = open_sessions(opened)
+    story = SessionStory(facts, sessions, problems=unreadable)
     for session in sessions:
         _hear(story, session, blinded)
         _measure(story, session.recording)
