@@ -9,7 +9,7 @@ import numpy as np
 from physioemo.clock import GAP_SECONDS
 from physioemo.description import StreamDescription
 
-__all__ = ["STALLED_SECONDS", "StreamHealth", "missing_row"]
+__all__ = ["STALLED_SECONDS", "HealthRow", "StreamHealth", "bare_row"]
 
 STALLED_SECONDS = 1.5
 """A regular stream without a sample for this long is stalled."""
@@ -29,7 +29,8 @@ class HealthRow:
         LSL name.
     state : str
         ``"waiting"``, ``"live"``, ``"slow"`` or ``"fast"`` (a rate 5 % off), ``"stalled"``,
-        ``"quiet"`` (irregular streams may be), ``"lost"`` or ``"missing"``.
+        ``"quiet"`` (irregular streams may be), ``"lost"``, ``"missing"``, ``"unreadable"`` or
+        ``"stored"``.
     nominal_hz, measured_hz : float or None
         Declared rate (0 = irregular) and the rate of arrival over the last seconds.
     loss : float or None
@@ -41,7 +42,7 @@ class HealthRow:
     age_seconds : float or None
         Since a sample arrived; None if none did.
     note : str
-        Why it is lost or missing.
+        Why it is lost, missing or unreadable.
     """
 
     name: str
@@ -59,9 +60,9 @@ class HealthRow:
         return asdict(self)
 
 
-def missing_row(name: str, nominal_hz: float, note: str) -> HealthRow:
-    """Return the row of a stream that is asked for and not there."""
-    return HealthRow(name, "missing", nominal_hz, None, None, 0, None, None, note)
+def bare_row(name: str, state: str, nominal_hz: float, note: str) -> HealthRow:
+    """Return the row of a stream of which nothing is counted: it is missing or unreadable."""
+    return HealthRow(name, state, nominal_hz, None, None, 0, None, None, note)
 
 
 class StreamHealth:

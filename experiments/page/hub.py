@@ -24,10 +24,13 @@ from physioemo.experiments.page.rows import Row, filtered_rows, trace_rows
 from physioemo.experiments.page.story import Event, Story, read_marker, tell
 from physioemo.prediction import DIMENSIONS
 
-__all__ = ["PREDICTIONS", "QUALITY", "Channel", "Hub", "quality_lines"]
+__all__ = ["PREDICTIONS", "QUALITY", "UNLOGGED", "Channel", "Hub", "quality_lines"]
 
 # As experiments/live_outlets.py names them, which brings torch along.
 PREDICTIONS, QUALITY = "PhysioEmo-VAD", "PhysioEmo-Quality"
+
+UNLOGGED = ("monitor",)
+"""Events of the conductor that come several times a second and would fill the log."""
 
 _BODY_SECONDS = 60.0
 _IRREGULAR_HZ = 60.0  # how many samples of an irregular stream are kept per second
@@ -195,6 +198,8 @@ class Hub:
     def note(self, event: Event) -> None:
         """Take something that happened."""
         self.story = tell(self.story, event)
+        if event.name in UNLOGGED:
+            return
         self.events = [*self.events[-_MOST_EVENTS + 1 :], event]
         self._new_events.append(event)
 

@@ -74,7 +74,7 @@ class LivePage:
         self.outlet = None
 
     def tick(self) -> tuple[list[dict[str, Any]], bytes | None]:
-        """See :class:`physioemo.experiments.page.server.Source`."""
+        """See :class:`physioemo.experiments.page.broadcast.Source`."""
         import pylsl
 
         messages = [self.hub.layout()] if self.source.poll() else []
@@ -86,7 +86,7 @@ class LivePage:
         return [*messages, *self.hub.news()], self.hub.traces(pylsl.local_clock())
 
     def greeting(self) -> tuple[list[dict[str, Any]], bytes | None]:
-        """See :class:`physioemo.experiments.page.server.Source`."""
+        """See :class:`physioemo.experiments.page.broadcast.Source`."""
         import pylsl
 
         now = pylsl.local_clock()
@@ -101,7 +101,7 @@ class LivePage:
         return [first, self.hub.layout(), *self.hub.history(), health], self.hub.backlog(now)
 
     def status(self) -> dict[str, Any]:
-        """See :class:`physioemo.experiments.page.server.Source`."""
+        """See :class:`physioemo.experiments.page.broadcast.Source`."""
         import pylsl
 
         return {
@@ -112,12 +112,16 @@ class LivePage:
             "listened": self.outlet.has_listeners if self.outlet else None,
         }
 
+    def wants_measuring(self) -> bool:
+        """See :class:`physioemo.experiments.page.broadcast.Source`."""
+        return False
+
     def snapshots(self) -> list[Snapshot]:
-        """See :class:`physioemo.experiments.page.server.Source`."""
+        """See :class:`physioemo.experiments.page.broadcast.Source`."""
         return self.hub.snapshots()
 
     def keep(self, measured: dict[int, Measured]) -> None:
-        """See :class:`physioemo.experiments.page.server.Source`."""
+        """See :class:`physioemo.experiments.page.broadcast.Source`."""
         self.hub.keep(measured)
 
     def act(self, content: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from physioemo.acquisition.lsl import clock_offset, describe, open_inlet, pull
 from physioemo.acquisition.rig import Rig
 from physioemo.description import StreamDescription
 from physioemo.errors import PhysioEmoError
-from physioemo.experiments.page.health import STALLED_SECONDS, HealthRow, missing_row
+from physioemo.experiments.page.health import STALLED_SECONDS, HealthRow, bare_row
 from physioemo.experiments.page.hub import Channel, Hub
 from physioemo.overrides import Overrides
 
@@ -28,6 +28,8 @@ _PAUSE_SECONDS = 2.0
 _NOBODY = "nobody on the network answers for it"
 _GONE_LOOKS = 3  # queries are lost now and then
 _CLOCK_SECONDS = 2.0
+_OPEN_SECONDS = 3.0
+_NETWORK = "the network"
 
 
 @dataclass
@@ -150,46 +152,49 @@ class LiveSource:
         import pylsl
 
         while not self._stop.is_set():
-            infos = pylsl.resolve_streams(_LOOK_SECONDS)
             try:
-                self._judge(infos)
-            except PhysioEmoError as error:
-                self._refused["*"] = missing_row("streams", 0.0, str(error))
+                self._judge(pylsl.resolve_streams(_LOOK_SECONDS))
+            except Exception as error:  # shown as a red line; the next look may succeed
+                reason = str(error) if isinstance(error, PhysioEmoError) else _unforeseen(error)
+                self._refused[_NETWORK] = bare_row(_NETWORK, "unreadable", 0.0, reason)
+            else:
+                self._refused.pop(_NETWORK, None)
             self._stop.wait(_PAUSE_SECONDS if self.taps else 0.0)
 
     def _judge(self, infos: list[Any]) -> None:
-        overrides = self.overrides
+        keys: dict[str, str] = {}
         if self.rig is not None:
-            infos, overrides = self._of_rig(self.rig, infos)
+            infos, keys = self._of_rig(self.rig, infos)
         wanted = {info.uid(): info for info in infos if info.name() not in self.own_names}
         self._note_gone(set(wanted))
+        there = {info.name() for info in wanted.values()}
+        for name in [n for n in self._refused if n not in there]:
+            del self._refused[name]  # what could not be read has gone
         for uid, info in wanted.items():
             if self._stop.is_set():
                 return
             if uid not in self._uids and not self._returned_by_itself(info):
-                self._open(info, overrides)
+                self._open(info, keys.get(info.uid()))
 
-    def _of_rig(self, rig: Rig, infos: list[Any]) -> tuple[list[Any], Overrides]:
-        """Return the streams of a rig and of a session here, and what the rig states of them."""
-        from physioemo.acquisition.lsl import raw_fields
-        from physioemo.acquisition.rig_network import match_rig, rig_overrides
+    def _of_rig(self, rig: Rig, infos: list[Any]) -> tuple[list[Any], dict[str, str]]:
+        """Return the streams of a rig and of a session here, and the rig's keys by uid."""
+        from physioemo.acquisition.rig_network import match_rig
 
         matches = match_rig(rig, infos)
         found = {m.stream.key: m.infos[0] for m in matches if len(m.infos) == 1}
         open_names = {tap.channel.description.name for tap in list(self.taps)}
         self._missing = [
-            missing_row(m.stream.key, m.stream.sfreq, m.problem)
+            bare_row(m.stream.key, "missing", m.stream.sfreq, m.problem)
             for m in matches
             if m.stream.key not in found and m.stream.query.get("name") not in open_names
         ]
-        fields = {key: raw_fields(info) for key, info in found.items()}
         ours = [
             info
             for info in infos
             if info.name().startswith(_OURS) and info.hostname() == socket.gethostname()
         ]
         wanted = {info.uid(): info for info in [*found.values(), *ours]}
-        return list(wanted.values()), rig_overrides(fields, rig)
+        return list(wanted.values()), {info.uid(): key for key, info in found.items()}
 
     def _note_gone(self, uids: set[str]) -> None:
         """Say of a stream that nobody answers for any more that it is lost."""
@@ -218,17 +223,27 @@ class LiveSource:
         self._uids[info.uid()] = (info.name(), info.source_id())
         return True
 
-    def _open(self, info: Any, overrides: Overrides) -> None:
+    def _open(self, info: Any, key: str | None) -> None:
         try:
-            inlet, full = open_inlet(info)
-            description = describe(full, overrides)
-        except PhysioEmoError as error:
+            inlet, full = open_inlet(info, timeout_seconds=_OPEN_SECONDS)
+            description = describe(full, self._overrides(full, key))
+        except Exception as error:  # one bad stream must be told, and must not stop the others
+            reason = str(error) if isinstance(error, PhysioEmoError) else _unforeseen(error)
             rate = float(info.nominal_srate())
-            self._refused[info.name()] = missing_row(info.name(), rate, str(error))
+            self._refused[info.name()] = bare_row(info.name(), "unreadable", rate, reason)
             return
         self._refused.pop(info.name(), None)
         self._uids[info.uid()] = (info.name(), info.source_id())
         self._opened.put(_Opened(inlet, description))
+
+    def _overrides(self, full: Any, key: str | None) -> Overrides:
+        """Return what the user, or the rig, states that a stream does not say itself."""
+        if self.rig is None or key is None:
+            return self.overrides
+        from physioemo.acquisition.lsl import raw_fields
+        from physioemo.acquisition.rig_network import rig_overrides
+
+        return rig_overrides({key: raw_fields(full)}, self.rig)
 
     def _tap_of(self, name: str, source_id: str) -> _Tap | None:
         for tap in list(self.taps):
@@ -250,6 +265,10 @@ class LiveSource:
                         tap.offset_seconds = float(triple[1])
                         tap.channel.health.clock_offset_seconds = float(triple[1])
             self._stop.wait(_CLOCK_SECONDS)
+
+
+def _unforeseen(error: Exception) -> str:
+    return f"it cannot be read ({type(error).__name__}: {error})"
 
 
 def _same(one: StreamDescription, other: StreamDescription) -> bool:

@@ -202,6 +202,8 @@ def read_body(row: Row, signal: np.ndarray, sfreq: float) -> Reading | None:
         return reader(row, signal, sfreq)
     except PhysioEmoError as error:
         return Reading(row.label, None, row.unit, str(error))
+    except Exception as error:  # a number that cannot be had may not stop the traces
+        return Reading(row.label, None, row.unit, f"{type(error).__name__}: {error}")
 
 
 def _heart(row: Row, signal: np.ndarray, sfreq: float) -> Reading:

@@ -18,6 +18,7 @@ _PANELS = {
     "respiration": "body",
     "temperature": "body",
     "pupil": "body",
+    "acceleration": "body",
     "gaze": "gaze",
 }
 _FILTERED = ("eeg", "eog", "emg", "ecg", "pleth")

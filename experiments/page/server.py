@@ -6,20 +6,16 @@ import json
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.resources import files
-from typing import Any, Protocol
+from typing import Any
 
 from physioemo.errors import CallError, MissingExtraError
 from physioemo.experiments.page.access import allowed_hosts, refusal
-from physioemo.experiments.page.readings import Measured, Snapshot, measure
+from physioemo.experiments.page.broadcast import Broadcast, Listener, Source
 
-__all__ = ["Source", "bind", "build_app", "serve"]
+__all__ = ["bind", "build_app", "serve"]
 
-FRAMES_HZ = 20.0
-_STATUS_SECONDS = 0.5
-_MEASURE_SECONDS = 2.0
-_QUEUE_MESSAGES = 40  # two seconds; who reads slower loses frames, never the server its time
 _STATIC_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -35,96 +31,70 @@ _HEADERS = {
 _MOST_BODY_BYTES = 20_000
 
 
-class Source(Protocol):
-    """Where the page's data come from: live streams, or a stored recording."""
+class _Doors:
+    """What can be asked of the server, each by one method.
 
-    def tick(self) -> tuple[list[dict[str, Any]], bytes | None]:
-        """Return the messages and the traces that are new."""
+    Parameters
+    ----------
+    broadcast : Broadcast
+        What pages are told.
+    token : str
+        What the address of the page ends with.
+    hosts : tuple of str
+        Under which ``Host`` headers it may be asked for; empty allows every name.
+    """
 
-    def greeting(self) -> tuple[list[dict[str, Any]], bytes | None]:
-        """Return everything that a page needs when it is opened."""
+    def __init__(self, broadcast: Broadcast, token: str, hosts: tuple[str, ...]) -> None:
+        self.broadcast = broadcast
+        self.token = token
+        self.hosts = hosts
+        self.static = files("physioemo.experiments.page") / "static"
 
-    def status(self) -> dict[str, Any]:
-        """Return what changes slowly."""
+    def refused(self, request: Any) -> str:
+        """Return why a request is refused, or an empty text."""
+        given = request.query_params.get("token", "")
+        return refusal(request.headers, given, self.token, self.hosts)
 
-    def snapshots(self) -> list[Snapshot]:
-        """Return what is to be measured in another thread."""
+    async def page(self, request: Any) -> Any:
+        """Return the page."""
+        reason = self.refused(request)
+        if reason:
+            return _answer(_refused_page(reason), 403)
+        return _answer((self.static / "index.html").read_bytes())
 
-    def keep(self, measured: dict[int, Measured]) -> None:
-        """Take what was measured."""
+    async def asset(self, request: Any) -> Any:
+        """Return a file of the page; they are in the package and no secret."""
+        name = request.path_params["name"]
+        path, suffix = self.static / name, "." + name.rpartition(".")[2]
+        if suffix not in _STATIC_TYPES or "/" in name or "\\" in name or not path.is_file():
+            return _answer("not found", 404)
+        return _answer(path.read_bytes(), suffix=suffix)
 
-    def act(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Do what the operator asks for, or raise CallError."""
+    async def act(self, request: Any) -> Any:
+        """Do what the operator asks for."""
+        reason = self.refused(request)
+        if reason:
+            return _answer(json.dumps({"error": reason}), 403, ".json")
+        try:
+            body = await request.body()
+            if len(body) > _MOST_BODY_BYTES:
+                raise CallError(f"found {len(body)} bytes, expected at most {_MOST_BODY_BYTES}")
+            done = self.broadcast.source.act(_json_object(body))
+        except CallError as error:
+            return _answer(json.dumps({"error": str(error)}), 400, ".json")
+        return _answer(json.dumps(done), suffix=".json")
 
-
-class _Listener:
-    """One open page and the messages that it has not read yet."""
-
-    def __init__(self) -> None:
-        self.queue: asyncio.Queue[str | bytes] = asyncio.Queue(_QUEUE_MESSAGES)
-
-    def put(self, message: str | bytes) -> None:
-        """Queue a message; where the page is too slow, the oldest is dropped."""
-        if self.queue.full():
-            self.queue.get_nowait()
-        self.queue.put_nowait(message)
-
-
-class _Broadcast:
-    """Asks a source 20 times a second and tells every open page."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.listeners: set[_Listener] = set()
-        self._measuring: asyncio.Task[None] | None = None
-
-    def tell(self, messages: list[dict[str, Any]], traces: bytes | None) -> None:
-        """Queue messages for every page."""
-        for message in messages:
-            text = json.dumps(message, ensure_ascii=False, allow_nan=False)
-            for listener in self.listeners:
-                listener.put(text)
-        if traces is not None:
-            for listener in self.listeners:
-                listener.put(traces)
-
-    async def run(self) -> None:
-        """Go on until cancelled."""
-        loop = asyncio.get_running_loop()
-        due, n = loop.time(), 0
-        every = round(_STATUS_SECONDS * FRAMES_HZ)
-        while True:
-            messages, traces = self.source.tick()
-            if n % every == 0:
-                messages.append(self.source.status())
-            if n % round(_MEASURE_SECONDS * FRAMES_HZ) == 0:
-                self._measure()
-            self.tell(messages, traces)
-            n += 1
-            due = max(due + 1 / FRAMES_HZ, loop.time())
-            await asyncio.sleep(due - loop.time())
-
-    def _measure(self) -> None:
-        if self._measuring is None or self._measuring.done():
-            if self._measuring is not None:
-                self._measuring.result()
-            self._measuring = asyncio.create_task(self._measured(self.source.snapshots()))
-
-    async def _measured(self, snapshots: list[Snapshot]) -> None:
-        self.source.keep(await asyncio.to_thread(measure, snapshots))
-
-    def greet(self, listener: _Listener) -> None:
-        """Tell a new page everything, and from now on the news."""
-        messages, traces = self.source.greeting()
-        for message in [*messages, self.source.status()]:
-            listener.put(json.dumps(message, ensure_ascii=False, allow_nan=False))
-        if traces is not None:
-            listener.put(traces)
-        self.listeners.add(listener)
+    async def stream(self, websocket: Any) -> None:
+        """Tell a page everything, and then the news."""
+        if self.refused(websocket):
+            await websocket.close(4403)  # before it is accepted: the browser sees a 403
+            return
+        await websocket.accept()
+        await _serve_listener(websocket, self.broadcast)
 
 
 def build_app(source: Source, token: str, hosts: tuple[str, ...]) -> Any:
-    """Return the ASGI application.
+    """Return the ASGI application; its broadcast is in ``state.broadcast``.
 
     Parameters
     ----------
@@ -141,80 +111,44 @@ def build_app(source: Source, token: str, hosts: tuple[str, ...]) -> Any:
         If FastAPI is not installed.
     """
     try:
-        from fastapi import FastAPI, Request, Response, WebSocket
+        from fastapi import FastAPI
+        from starlette.routing import Route, WebSocketRoute
     except ImportError as error:
         raise _missing_extra(error) from error
-
-    broadcast = _Broadcast(source)
-    static = files("physioemo.experiments.page") / "static"
+    broadcast = Broadcast(source)
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> Any:
+    async def lifespan(app: Any) -> AsyncIterator[None]:
         task = asyncio.create_task(broadcast.run())
         yield
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-
-    def refused(request: Any) -> str:
-        given = request.query_params.get("token", "")
-        return refusal(request.headers, given, token, hosts)
-
-    def answer(content: str | bytes, status: int = 200, suffix: str = ".html") -> Response:
-        media = _STATIC_TYPES.get(suffix, "application/json")
-        return Response(content, status, media_type=media, headers=_HEADERS)
-
-    async def page(request: Request) -> Response:
-        reason = refused(request)
-        if reason:
-            return answer(_refused_page(reason), 403)
-        return answer((static / "index.html").read_bytes())
-
-    async def asset(name: str) -> Response:
-        path = static / name
-        suffix = "." + name.rpartition(".")[2]
-        if suffix not in _STATIC_TYPES or "/" in name or "\\" in name or not path.is_file():
-            return answer("not found", 404)
-        return answer(path.read_bytes(), suffix=suffix)
-
-    async def act(request: Request) -> Response:
-        reason = refused(request)
-        if reason:
-            return answer(json.dumps({"error": reason}), 403, ".json")
-        try:
-            body = await request.body()
-            if len(body) > _MOST_BODY_BYTES:
-                raise CallError(f"found {len(body)} bytes, expected at most {_MOST_BODY_BYTES}")
-            done = source.act(_json_object(body))
-        except CallError as error:
-            return answer(json.dumps({"error": str(error)}), 400, ".json")
-        return answer(json.dumps(done), suffix=".json")
-
-    async def stream(websocket: WebSocket) -> None:
-        if refused(websocket):
-            await websocket.close(4403)  # before it is accepted: the browser sees a 403
-            return
-        await websocket.accept()
-        await _serve_listener(websocket, broadcast)
-
-    # Annotations are looked up in this module, where FastAPI's names are not imported.
-    for function in (page, act):
-        function.__annotations__["request"] = Request
-    stream.__annotations__["websocket"] = WebSocket
-    app.add_api_route("/", page, methods=["GET"], response_model=None)
-    app.add_api_route("/static/{name}", asset, methods=["GET"], response_model=None)
-    app.add_api_route("/act", act, methods=["POST"], response_model=None)
-    app.add_api_websocket_route("/stream", stream)
+    doors = _Doors(broadcast, token, hosts)
+    routes = [
+        Route("/", doors.page, methods=["GET"]),
+        Route("/static/{name}", doors.asset, methods=["GET"]),
+        Route("/act", doors.act, methods=["POST"]),
+        WebSocketRoute("/stream", doors.stream),
+    ]
+    app = FastAPI(routes=routes, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.broadcast = broadcast
     return app
 
 
-async def _serve_listener(websocket: Any, broadcast: _Broadcast) -> None:
+def _answer(content: str | bytes, status: int = 200, suffix: str = ".html") -> Any:
+    from starlette.responses import Response
+
+    media = _STATIC_TYPES.get(suffix, "application/json")
+    return Response(content, status, media_type=media, headers=_HEADERS)
+
+
+async def _serve_listener(websocket: Any, broadcast: Broadcast) -> None:
     """Send what is queued until the page goes away; what it sends is not read."""
     from fastapi import WebSocketDisconnect
 
-    listener = _Listener()
+    listener = Listener()
     broadcast.greet(listener)
 
     async def send() -> None:
@@ -334,22 +268,34 @@ def serve(
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
     named = f"[{shown}]" if ":" in shown else shown
 
-    async def run() -> None:
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.01)
-        if server.started:
-            on_ready(f"http://{named}:{port}/?token={token}")
-        while not serving.done():
-            if should_stop is not None and should_stop.is_set():
-                server.should_exit = True
-            await asyncio.wait([serving], timeout=0.2)
-        await serving
-
+    url = f"http://{named}:{port}/?token={token}"
     try:
-        asyncio.run(run())
+        asyncio.run(_run(server, app, listening, should_stop, lambda: on_ready(url)))
     finally:
         listening.close()
+
+
+async def _run(
+    server: Any,
+    app: Any,
+    listening: socket.socket,
+    should_stop: threading.Event | None,
+    on_ready: Callable[[], None],
+) -> None:
+    """Serve until told to stop, or until the source cannot go on."""
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    if server.started:
+        on_ready()
+    while not serving.done():
+        is_told = should_stop is not None and should_stop.is_set()
+        if is_told or app.state.broadcast.failure is not None:
+            server.should_exit = True
+        await asyncio.wait([serving], timeout=0.2)
+    await serving
+    if app.state.broadcast.failure is not None:
+        raise app.state.broadcast.failure
 
 
 def _quiet_server(uvicorn: Any, config: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from physioemo.errors import CallError
 from physioemo.experiments.page.columns import WINDOW_SECONDS
 from physioemo.experiments.page.health import HealthRow, StreamHealth
-from physioemo.experiments.page.hub import Channel, Hub
+from physioemo.experiments.page.hub import UNLOGGED, Channel, Hub
 from physioemo.experiments.page.readings import Measured, Snapshot
 from physioemo.experiments.page.story import Event, Segment, Story, read_marker, tell
 from physioemo.recording import Recording
@@ -93,12 +93,12 @@ class StoredPage:
         self.rows = [_stored_row(track) for track in self.tracks]
         self.playing, self.speed = False, 1.0
         self.position = self.start_seconds
-        self._due = False
-        self._told = self._last = time.monotonic()
+        self._due = self._unmeasured = False
+        self._last = time.monotonic()
         self._seek(self.start_seconds + WINDOW_SECONDS)
 
     def tick(self) -> tuple[list[dict[str, Any]], bytes | None]:
-        """See :class:`physioemo.experiments.page.server.Source`."""
+        """See :class:`physioemo.experiments.page.broadcast.Source`."""
         now = time.monotonic()
         elapsed, self._last = now - self._last, now
         if self.playing:
@@ -114,7 +114,7 @@ class StoredPage:
         return messages, self.hub.traces(self.position)
 
     def greeting(self) -> tuple[list[dict[str, Any]], bytes | None]:
-        """See :class:`physioemo.experiments.page.server.Source`."""
+        """See :class:`physioemo.experiments.page.broadcast.Source`."""
         hello = {
             "type": "hello",
             "mode": "stored",
@@ -122,7 +122,7 @@ class StoredPage:
             "controls": False,
             "title": self.title,
         }
-        ticks = [event.seconds for event in self.events][:_MOST_TICKS]
+        ticks = [e.seconds for e in self.events if e.name not in UNLOGGED][:_MOST_TICKS]
         recording = {
             **self._place(),
             "start": self.start_seconds,
@@ -136,16 +136,21 @@ class StoredPage:
         return [hello, layout, recording, *messages], traces
 
     def status(self) -> dict[str, Any]:
-        """See :class:`physioemo.experiments.page.server.Source`."""
+        """See :class:`physioemo.experiments.page.broadcast.Source`."""
         rows = [row.to_dict() for row in self.rows]
         return {**self.hub.status(), "now": time.time(), "health": rows}
 
+    def wants_measuring(self) -> bool:
+        """See :class:`physioemo.experiments.page.broadcast.Source`."""
+        return self._unmeasured
+
     def snapshots(self) -> list[Snapshot]:
-        """See :class:`physioemo.experiments.page.server.Source`."""
+        """See :class:`physioemo.experiments.page.broadcast.Source`."""
+        self._unmeasured = False
         return self.hub.snapshots(self.position)
 
     def keep(self, measured: dict[int, Measured]) -> None:
-        """See :class:`physioemo.experiments.page.server.Source`."""
+        """See :class:`physioemo.experiments.page.broadcast.Source`."""
         self.hub.keep(measured)
 
     def act(self, content: dict[str, Any]) -> dict[str, Any]:
@@ -183,7 +188,7 @@ class StoredPage:
                 self.hub.note(event)
         self.hub.traces(self.position)
         self.hub.news()
-        self._due = True
+        self._due = self._unmeasured = True
 
     def _advance(self, seconds: float) -> None:
         before, self.position = self.position, seconds

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
+from physioemo.acquisition.recorder import record
 from physioemo.acquisition.rig_toml import parse_rig
 from physioemo.description import StreamDescription
 from physioemo.errors import AmbiguousStreamError, CallError
@@ -175,6 +176,13 @@ def test_a_wrong_request_is_told_what_is_wrong(sine_recording, content, text):
         assert (code, text in said) == (400, True)
 
 
+def test_a_page_that_cannot_go_on_says_why_and_ends(sine_recording):
+    source = StoredPage(sine_recording, "sine")
+    source.tick = lambda: 1 / 0
+    with pytest.raises(AssertionError, match="ZeroDivisionError"), serving(source):
+        time.sleep(2)
+
+
 def test_a_port_that_is_taken_is_named():
     with bind("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
@@ -204,7 +212,10 @@ def until(tab, expression, seconds=20):
     """Wait until an expression is true in the page, whose policy forbids to evaluate texts."""
     end = time.monotonic() + seconds
     while not tab.evaluate(expression):
-        assert time.monotonic() < end, (expression, tab.evaluate("page.health"))
+        assert time.monotonic() < end, (
+            expression,
+            tab.evaluate("page.health.map(row => `${row.name} ${row.state} ${row.note}`)"),
+        )
         tab.wait_for_timeout(30)
 
 
@@ -383,7 +394,7 @@ def test_a_blinded_page_shows_the_session_but_never_the_arm(tab):
         until(tab, f"page.health.some(row => row.name === '{SESSION}')")
         start = {"protocol": "steer", "participant": "P07", "session": "1", "n_trials": 9}
         conductor.send("session_start", arm="sham-arm", **start)
-        conductor.send("phase", phase="trial", trial=3, of=9, stimulus="lake", seconds=60.0)
+        conductor.send("phase", phase="trial", trial=3, of=9, stimulus="lake " * 40, seconds=60.0)
         inputs = {"valence": 0.123456}
         action = {"action": "play", "stimulus": "storm", "reason": "as the sham-arm says"}
         conductor.send("decision", trial=3, policy="secret", inputs=inputs, action=action)
@@ -396,6 +407,9 @@ def test_a_blinded_page_shows_the_session_but_never_the_arm(tab):
         assert "storm" in shown
         assert not [word for word in ("sham-arm", "secret", "0.123456") if word in shown]
         assert tab.is_hidden("#controls") and tab.is_visible("#blinded")
+        # Long words do not push anything out of sight.
+        edges = "sections => sections.map(s => s.getBoundingClientRect().right)"
+        assert max(tab.eval_on_selector_all("section", edges)) <= 1366
         assert tab.errors == []
     del conductor
 
@@ -435,7 +449,8 @@ name = "booth"
 [streams.eeg]
 name = "EEG"
 sfreq = 250
-channels = 2
+channels = ["Fz", "Cz"]
+units = "uV"
 [streams.gaze]
 name = "Tobii"
 sfreq = 120
@@ -449,12 +464,12 @@ def test_a_rig_says_what_is_shown_and_what_is_missing(tab):
     other = eeg_description(2, name="Other", source_id="page-other")
     ours = EventOutlet(SESSION, "page-rig")
     with (
-        producing(eeg_description(2, source_id="page-rig"), noise),
+        producing(eeg_description(2, source_id="page-rig", ch_names=("Fz", "Cz")), noise),
         producing(other, noise),
         live_page(rig=parse_rig(RIG), watch_only=True) as url,
     ):
         tab.goto(url)
-        until(tab, "page.health.length === 3")
+        until(tab, "new Set(page.health.map(row => row.name)).size === 3")
         until(tab, "page.health.some(row => row.name === 'EEG' && row.state === 'live')")
         assert tab.get_attribute("tr[data-stream=gaze]", "class") == "red missing"
         assert "found no stream that fits" in tab.get_attribute("tr[data-stream=gaze]", "title")
@@ -463,6 +478,22 @@ def test_a_rig_says_what_is_shown_and_what_is_missing(tab):
         names = set(tab.evaluate("page.health.map(row => row.name)"))
         assert names == {"EEG", "gaze", SESSION}
     del ours
+
+
+def test_a_stream_that_cannot_be_read_is_told(tab):
+    import pylsl
+
+    nameless = pylsl.StreamOutlet(
+        pylsl.StreamInfo("Nameless", "EEG", 3, 250.0, "float32", "page-n")
+    )
+    with live_page(watch_only=True) as url:
+        tab.goto(url)
+        line = "tr.red.unreadable[data-stream=Nameless]"
+        tab.wait_for_selector(line)
+        assert "found no channel names" in tab.get_attribute(line, "title")
+        assert "Nameless UNREADABLE" in tab.text_content("#alarm")
+        del nameless
+        tab.wait_for_selector(line, state="detached")
 
 
 def test_predictions_and_their_quality_are_shown(tab):
@@ -515,6 +546,23 @@ def test_predictions_and_their_quality_are_shown(tab):
         )
         assert tab.errors == []
     assert (PREDICTIONS, QUALITY) == (live_outlets.PREDICTIONS, live_outlets.QUALITY)
+
+
+def test_a_page_that_is_killed_costs_the_recording_nothing(tmp_path):
+    def count(index):
+        return np.tile(index[:, None], 4).astype(np.float32)
+
+    command = [sys.executable, "-m", "physioemo", "page", "--port", "0"]
+    with producing(eeg_description(4, source_id="page-killed"), count):
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert b"http://127.0.0.1" in child.stdout.readline()
+        killer = threading.Timer(3.0, child.kill)
+        killer.start()
+        found = record(tmp_path / "r.zarr", predicates=("name='EEG'",), duration_seconds=5.0)
+        killer.join()
+        assert child.wait() == -signal.SIGKILL
+    counted = found.recording["EEG"]["signal"].values[:, 0]
+    assert len(counted) > 1000 and (np.diff(counted) == 1).all()
 
 
 def test_a_second_page_may_only_watch():

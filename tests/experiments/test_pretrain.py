@@ -95,6 +95,7 @@ def test_windows_that_nobody_rated_are_enough(store, tmp_path):
     pair = held["retrieval"]["de-eda"]
     # One window is missing in one modality where its stimulus is held out.
     assert pair["chance"] == 1 / pair["n"] and min(pair["found"]) > 8 * pair["chance"]
+    assert pair["chance_interval_95"] == [0, 3 / pair["n"]]
     assert result["history"][-1]["guess_loss"] < result["history"][0]["guess_loss"]
     told = {"config_hash", "data_fingerprint", "seed", "versions", "sources", "simulated"}
     assert told <= set(result) and result["simulated"]
@@ -237,6 +238,19 @@ def test_recordings_without_a_rating_are_read_with_their_rests(tmp_path):
     assert done.exit_code == 0, done.output
     assert "guessing what was hidden" in done.output and "SIMULATED" in done.output
     assert json.loads((out / RESULT).read_text())["held_out"]["retrieval"] == {}
+
+
+def test_other_features_of_the_same_electrodes_are_read_on_request_only(tmp_path):
+    made = unrated()
+    bands = made.coords["de"]
+    both = replace(
+        made,
+        families={**made.families, "psd": made.families["de"]},
+        coords={**made.coords, "psd": bands},
+    )
+    path = write_study_data(both, tmp_path / "both.zarr")
+    assert set(read_stores([path]).families) == {"de", "eda"}
+    assert set(read_stores([path], ["psd", "eda"]).families) == {"psd", "eda"}
 
 
 def test_a_recording_without_trials_is_held_out_by_minutes(tmp_path):

@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from physioemo.errors import CallError, CheckpointError, SignalError
 from physioemo.models.film_adapter import FilmState, apply_film, fit_film, query_head
@@ -133,6 +135,23 @@ def test_a_session_recomputed_offline_gives_the_same_bits(kind):
     assert all(personal_line(state, d) == personal_line(last, d) for d in start.priors)
     assert live[0] == pytest.approx(trials[0][0].values) and live[5] != trials[5][0].values
     assert len([r for _, r in state.rated if "arousal" in r]) == 10
+
+
+@given(
+    st.lists(
+        st.tuples(st.text(max_size=5), st.floats(-1e12, 1e12), st.floats(-1e12, 1e12)),
+        max_size=8, unique_by=lambda row: row[0],
+    ),
+    st.floats(0, 1e6), st.floats(-1e6, 1e6),
+)  # fmt: skip
+def test_any_state_of_finite_numbers_survives_json_to_the_bit(rows, spread, pivot):
+    state = start_personal("value", {"valence": PersonalPrior(spread, spread, pivot=pivot)})
+    for trial, said, rating in rows:
+        state = update(state, TrialPrediction(trial, {"valence": said}), {"valence": rating})
+    again = PersonalState.from_json(state.to_json())
+    assert again == state and again.to_json() == state.to_json()
+    line = personal_line(state, "valence")
+    assert personal_line(again, "valence") == line and all(map(math.isfinite, line))
 
 
 def test_a_rating_cannot_reach_its_own_prediction():

@@ -94,6 +94,18 @@ def test_intervals_cover_new_trials_as_often_as_they_say():
 
 
 @pytest.mark.parametrize("cover", ["window", "group"])
+def test_the_quantile_of_single_windows_is_the_textbook_one(cover):
+    scores = np.random.default_rng(0).permutation(99) + 1.0
+    for coverage, wanted in ((0.9, 90), (0.5, 50), (0.905, 91), (0.99, 99)):
+        assert grouped_quantile(scores, np.arange(99), coverage, cover) == wanted
+    assert grouped_quantile(scores, np.arange(99), 0.995, cover) == np.inf
+    # Three windows of one group are one group: the worst of them, or a third of its weight each.
+    groups = np.array([0, 0, 0, 1, 2])
+    assert grouped_quantile([1, 2, 9, 3, 4], groups, 0.75, "group") == 9
+    assert grouped_quantile([1, 2, 9, 3, 4], groups, 0.6, "window") == 4
+
+
+@pytest.mark.parametrize("cover", ["window", "group"])
 def test_trials_of_unequal_length_are_covered_alike(cover):
     """Long calm trials and short wild ones: windows taken as exchangeable promise too much."""
     rng = np.random.default_rng(new_seed())

@@ -2,10 +2,11 @@
 
 import { Sweep } from "./sweep.js";
 
-const NAMES = { ecg: "ECG", pleth: "Pulse", eda: "Skin", respiration: "Breath", temperature: "Temperature", pupil: "Pupil" };
-const ORDER = ["ecg", "pleth", "eda", "respiration", "pupil", "temperature"];
-const COLOURS = { ecg: "#e69f00", pleth: "#e69f00", eda: "#33c79c", respiration: "#56b4e9", temperature: "#f0e442", pupil: "#cc79a7" };
-const SECOND = "#f0e442";
+const NAMES = { ecg: "ECG", pleth: "Pulse", eda: "Skin", respiration: "Breath", temperature: "Temperature", pupil: "Pupil", acceleration: "Motion" };
+const ORDER = ["ecg", "pleth", "eda", "respiration", "pupil", "temperature", "acceleration"];
+const COLOURS = { ecg: "#e69f00", pleth: "#e69f00", eda: "#33c79c", respiration: "#56b4e9", temperature: "#f0e442", pupil: "#cc79a7", acceleration: "#56b4e9" };
+const OTHERS = ["#f0e442", "#cc79a7", "#c5d0d9"];  // of further traces in a lane
+const SHARED = ["pupil", "acceleration"];  // kinds whose channels share a lane
 const LEAST = { eda: { uS: 0.5 }, pupil: { mm: 0.4 }, ecg: { mV: 0.5 } };
 const RANGE_MS = 1500, CHANGED = 0.12;
 const $ = id => document.getElementById(id);
@@ -24,14 +25,15 @@ export class BodyPanel {
     for (const ring of this.page.traces.streams.values()) {
       ring.rows.forEach((row, index) => {
         if (row.panel !== "body") return;
-        const key = row.kind === "pupil" ? `pupil/${ring.id}` : `${row.kind}/${ring.id}/${index}`;
+        const key = SHARED.includes(row.kind) ? `${row.kind}/${ring.id}` : `${row.kind}/${ring.id}/${index}`;
         if (!groups.has(key)) groups.set(key, { kind: row.kind, unit: row.unit, traces: [] });
-        const group = groups.get(key), second = group.traces.length > 0;
-        group.traces.push({ ring, row: index, label: row.label, colour: second ? SECOND : COLOURS[row.kind] });
+        const group = groups.get(key), n = group.traces.length;
+        group.traces.push({ ring, row: index, label: row.label, colour: n ? OTHERS[(n - 1) % OTHERS.length] : COLOURS[row.kind] });
       });
     }
     this.groups = [...groups.values()].sort((a, b) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind)).slice(0, 8);
     $("body-empty").hidden = this.groups.length > 0;
+    $("body-empty").textContent = this.page.mode === "stored" ? "no physiology in this recording" : "no physiology stream yet";
     const n = this.groups.length;
     this.groups.forEach((group, i) => Object.assign(group, { centre: (i + 0.5) / n, height: 1 / n, low: 0, high: 0 }));
     $("body-labels").replaceChildren(...this.groups.map(group => {
@@ -89,7 +91,7 @@ export class BodyPanel {
       const mean = known.reduce((sum, r) => sum + r.value, 0) / (known.length || 1);
       const text = !reading ? "–" : known.length ? short_(mean) : "–";
       const shown = reading ? unit(reading.unit) : "";
-      const note = reading ? reading.note : "no data";
+      const note = reading ? reading.note : group.kind === "acceleration" ? "" : "no data";
       if (group.shown === text + shown + note) continue;
       group.shown = text + shown + note;
       group.value.replaceChildren(text, element("small", "", known.length ? ` ${shown}` : ""));

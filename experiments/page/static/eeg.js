@@ -34,6 +34,7 @@ export class EegPanel {
     }
     this.lanes = lanes;
     $("eeg-empty").hidden = lanes.length > 0;
+    $("eeg-empty").textContent = this.page.mode === "stored" ? "no EEG in this recording" : "no EEG stream yet";
     const n = lanes.length, rings = new Set(lanes.map(l => l.ring));
     $("eeg-title").textContent = n ? `${n} channels · ${[...rings].map(r => r.name).join(", ")}` : "";
     this.arrange();

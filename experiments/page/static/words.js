@@ -3,8 +3,8 @@
 import { element, unit } from "./body.js";
 import { minutes } from "./timeline.js";
 
-const RED = ["stalled", "lost", "missing"];
-const MARKS = { live: "●", slow: "▼", fast: "▲", stalled: "■", lost: "✕", missing: "?", quiet: "○", waiting: "…", stored: "●" };
+const RED = ["stalled", "lost", "missing", "unreadable"];
+const MARKS = { live: "●", slow: "▼", fast: "▲", stalled: "■", lost: "✕", missing: "?", unreadable: "!", quiet: "○", waiting: "…", stored: "●" };
 const PROBLEM_SECONDS = 30;
 const LOW_GIB = 2, LOW_SHARE = 0.03;
 const BUSY_PERCENT = 90;
@@ -48,7 +48,7 @@ export function showAlarm(page) {
   const node = $("alarm"), texts = [];
   if (!page.connected) texts.push("The page has lost its server. Recording goes on without it.");
   else if (page.silent) texts.push("The page's server is silent.");
-  else for (const row of page.health) if (RED.includes(row.state)) texts.push(`${row.name} ${row.state.toUpperCase()}${row.age_seconds === null ? "" : ` ${row.age_seconds.toFixed(0)} s`}`);
+  else for (const row of [...page.health].sort((a, b) => a.name.localeCompare(b.name))) if (RED.includes(row.state)) texts.push(`${row.name} ${row.state.toUpperCase()}${row.age_seconds === null ? "" : ` ${row.age_seconds.toFixed(0)} s`}`);
   const { problem, problem_seconds: since } = page.story;
   const now = Date.now() / 1000 - page.clockShift;
   if (!texts.length && problem && (page.mode === "stored" || now - since < PROBLEM_SECONDS)) texts.push(problem);
@@ -75,7 +75,14 @@ export function showSystem(page) {
 
 export function showHealth(page) {
   const body = $("streams");
-  if (!page.health.length) return;
+  if (!page.health.length) {
+    if (body.rows.length !== 1 || body.rows[0].cells.length !== 1) {
+      const cell = element("td", "muted", "none yet");
+      cell.colSpan = 7;
+      body.replaceChildren(element("tr", "", cell));
+    }
+    return;
+  }
   const rank = row => RED.includes(row.state) ? 0 : row.nominal_hz ? 1 : 2;  // what is wrong is on top
   const rows = [...page.health].sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name));
   while (body.rows.length > rows.length) body.deleteRow(-1);
