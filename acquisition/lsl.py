@@ -127,7 +127,7 @@ def open_inlet(info: Any, *, timeout_seconds: float = 5.0) -> tuple[Any, Any]:
     try:
         full = inlet.info(timeout_seconds)
         inlet.open_stream(timeout_seconds)
-    except (TimeoutError, pylsl.util.LostError) as error:
+    except (TimeoutError, pylsl.util.TimeoutError, pylsl.util.LostError) as error:
         raise StreamError(
             f"found that the stream {info.name()!r} on {info.hostname()!r} does not answer within "
             f"{timeout_seconds:g} s, expected its description; check that its program still runs "

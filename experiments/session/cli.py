@@ -75,7 +75,9 @@ def run(
     from physioemo.experiments.session.timeline import timeline
 
     if dry_run:
-        click.echo(timeline(read_protocol(protocol), participant, session_name))
+        declared = read_protocol(protocol)
+        who = participant or declared.participants[0]
+        click.echo(timeline(declared, who, session_name or declared.sessions[0]))
         click.echo(f"Next: physioemo session run {in_shell(protocol)} --decoder DIR --out FOLDER")
         return 0
     if decoder is None or out is None or simulate == (rig is not None):
