@@ -39,46 +39,62 @@ __all__ = ["demo", "live", "report", "train"]
 @click.option("--epochs", default=40, show_default=True, help="At most.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace a decoder that is already there.")
+@click.option(
+    "--model",
+    type=click.Choice(["eeg", "fused"]),
+    help="The EEG alone, or with other streams; fused where families are named.",
+)
+@click.option("--families", help="Features of other streams, such as eda,hrv,respiration,gaze.")
+@click.option(
+    "--stimuli",
+    multiple=True,
+    type=click.Path(),
+    help="Files that were shown, or a folder of them: what was seen and heard is read as well.",
+)
+@click.option("--fusion", help="How they are fused: queries (attention), concat, late or gated.")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="TOML file with these settings and [sides.FAMILY]; what is typed here wins.",
+)
+@click.pass_context
 def train(
+    context: click.Context,
+    /,
     recordings: tuple[Path, ...],
     out: Path,
-    midpoint: str,
-    preset: str,
-    window_seconds: float,
-    hop_seconds: float,
-    definition: str,
-    folds: int,
-    permutations: int,
-    epochs: int,
-    seed: int,
     overwrite: bool,
+    config_file: Path | None,
+    **options: Any,
 ) -> None:
     """Train a decoder on recordings with rated trials, and score it on held-out trials."""
-    from physioemo.experiments.training import (
-        StudyConfig,
-        refuse_existing_decoder,
-        train_decoder,
-    )
+    from physioemo.experiments.fused_training import FusedConfig, train_fused_decoder
+    from physioemo.experiments.train_config import read_train_file, train_config, train_stimuli
+    from physioemo.experiments.training import refuse_existing_decoder, train_decoder
     from physioemo.store import open_recording
 
     refuse_existing_decoder(out, overwrite=overwrite)
-    base = StudyConfig()
-    config = StudyConfig(
-        window_seconds=window_seconds,
-        hop_seconds=hop_seconds,
-        definition=definition,
-        midpoint=midpoint,
-        preset=preset,
-        n_folds=folds,
-        n_permutations=permutations,
-        training=type(base.training)(**{**asdict(base.training), "n_epochs": epochs}),
-        seed=seed,
-    )
+    typed = {
+        name: value
+        for name, value in options.items()
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+    if "families" in typed:
+        typed["families"] = [f.strip() for f in typed["families"].split(",") if f.strip()]
+    settings = {**(read_train_file(config_file) if config_file else {}), **typed}
+    config = train_config(settings)
+    stimuli = train_stimuli(settings, config, beside=config_file.parent if config_file else None)
     named = {_name(path, recordings): open_recording(path) for path in recordings}
     with progress("training", 1.0) as update:
-        trained = train_decoder(
-            named, config, on_progress=lambda what, done, total: update(done / total)
-        )
+
+        def told(what: str, done: int, total: int) -> None:
+            update(done / total)
+
+        if isinstance(config, FusedConfig):
+            trained = train_fused_decoder(named, config, stimuli=stimuli, on_progress=told)
+        else:
+            trained = train_decoder(named, config, on_progress=told)
     trained.save(out, overwrite=overwrite)
     print_scores(trained.evaluation)
     click.echo(f"The decoder is in {out}.\nNext: physioemo live --decoder {out}")
@@ -105,6 +121,21 @@ def print_scores(evaluation: dict[str, Any]) -> None:
             f"{s['majority_balanced_accuracy']:.2f}   permuted labels {shuffled}   "
             f"binomial p {s['p_binomial']:.2g}"
         )
+    _print_baselines(evaluation)
+
+
+def _print_baselines(evaluation: dict[str, Any]) -> None:
+    """Print what models of fewer streams reach, and whether the other streams are worth it."""
+    own = {d: s["balanced_accuracy"] for d, s in evaluation["dimensions"].items()}
+    for name, scores in evaluation.get("baselines", {}).items():
+        told = "   ".join(f"{d} {value:.2f}" for d, value in scores.items())
+        click.echo(f"  {name}: {told}")
+        better = [d for d, value in scores.items() if value > own[d]]
+        if better:
+            click.echo(
+                f"  In {', '.join(better)} that is more than with all streams: more trials, or "
+                "fewer families, may serve better."
+            )
 
 
 @click.command()

@@ -23,9 +23,21 @@ from physioemo.models.training import TrainingConfig, predict_logits, train_mode
 from physioemo.prediction import DIMENSIONS
 from physioemo.recording import Recording
 
-__all__ = ["StudyConfig", "TrainedDecoder", "evaluate", "train_decoder", "untrained_decoder"]
+__all__ = [
+    "StudyConfig",
+    "TrainedDecoder",
+    "evaluate",
+    "fitted_temperature",
+    "refuse_existing_decoder",
+    "require_two_classes",
+    "shared_recipe",
+    "train_decoder",
+    "untrained_decoder",
+]
 
 EVALUATION_JSON = "evaluation.json"
+
+HeldOut = Callable[[Any, np.ndarray, np.ndarray, Any], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ class StudyConfig:
 class TrainedDecoder:
     """A decoder trained on all trials, and how the same procedure did on held-out trials."""
 
-    decoder: Decoder
+    decoder: Any
     evaluation: dict[str, Any]
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -147,11 +159,11 @@ def train_decoder(
     config = config or StudyConfig()
     if not recordings:
         raise CallError("found no recordings, expected at least one with rated trials")
-    recipe, ch_names = _recipe(recordings, config)
+    recipe, ch_names = shared_recipe(recordings, config)
     data = collect_trials(
         recordings, recipe, ch_names, dimensions=config.dimensions, midpoint=config.midpoint
     )
-    _require_two_classes(data)
+    require_two_classes(data)
     evaluation = evaluate(data, config, on_progress=on_progress)
     on_progress("final decoder", 0, 1)
     decoder = _fit(data, np.arange(len(data.values)), config)
@@ -162,10 +174,16 @@ def train_decoder(
     return TrainedDecoder(replace(decoder, metadata=metadata), evaluation)
 
 
-def _recipe(
+def shared_recipe(
     recordings: Mapping[str, Recording], config: StudyConfig
 ) -> tuple[EntropyRecipe, tuple[str, ...]]:
-    """Return the token recipe and the electrodes that all recordings share."""
+    """Return the token recipe and the electrodes that all recordings share.
+
+    Raises
+    ------
+    DataError
+        If the EEG's rates differ or no electrode is in all of them.
+    """
     described = {name: r.description("eeg") for name, r in recordings.items()}
     rates = {d.sfreq for d in described.values()}
     if len(rates) > 1:
@@ -195,7 +213,14 @@ def _recipe(
     return recipe, shared
 
 
-def _require_two_classes(data: TrialData) -> None:
+def require_two_classes(data: TrialData) -> None:
+    """Refuse a dimension in which there is nothing to tell apart.
+
+    Raises
+    ------
+    DataError
+        If all its ratings are low, or high, or missing.
+    """
     for d, name in enumerate(data.dimensions):
         classes = set(data.labels[:, d].tolist()) - {-1}
         if len(classes) < 2:
@@ -212,8 +237,21 @@ def evaluate(
     config: StudyConfig,
     *,
     on_progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    held_out: HeldOut | None = None,
 ) -> dict[str, Any]:
     """Cross-validate over groups of trials, with majority and permuted-label baselines.
+
+    Parameters
+    ----------
+    data : TrialData
+        Labelled windows.
+    config : StudyConfig
+        Folds, permutations, and how to train.
+    on_progress : callable
+        Told what is being done, and how many of how many steps are done.
+    held_out : callable, optional
+        ``held_out(data, train, test, config)``: what a model of the windows `train` says of the
+        windows `test`, (window, dimension); the decoder of the EEG by default.
 
     Returns
     -------
@@ -230,10 +268,14 @@ def evaluate(
         done += 1
         on_progress("cross-validation and its permuted-label baseline", done, total)
 
-    probability = _cross_validated(data, config, step)
+    said = held_out or _held_out
+    probability = _cross_validated(data, config, step, said)
     generator = np.random.default_rng([config.seed, 1])
     permuted = np.array(
-        [_permuted_scores(data, config, generator, step) for _ in range(config.n_permutations)]
+        [
+            _permuted_scores(data, config, generator, step, said)
+            for _ in range(config.n_permutations)
+        ]
     ).reshape(-1, len(data.dimensions))
     return {
         "format": 1,
@@ -277,6 +319,7 @@ def _permuted_scores(
     config: StudyConfig,
     generator: np.random.Generator,
     step: Callable[[], None],
+    held_out: HeldOut,
 ) -> list[float]:
     """Repeat the whole procedure after the labels were permuted over the trials."""
     names, first, inverse = np.unique(
@@ -284,7 +327,7 @@ def _permuted_scores(
     )
     shuffled = data.labels[first][generator.permutation(len(names))]
     permuted = replace(data, labels=shuffled[inverse])
-    probability = _cross_validated(permuted, config, step)
+    probability = _cross_validated(permuted, config, step, held_out)
     _, means, labels = trial_means(probability, permuted.labels, permuted.trial_ids)
     return [
         balanced_accuracy(labels[labels[:, d] >= 0, d], means[labels[:, d] >= 0, d] > 0.5)
@@ -292,15 +335,23 @@ def _permuted_scores(
     ]
 
 
-def _cross_validated(data: TrialData, config: StudyConfig, step: Callable[[], None]) -> np.ndarray:
+def _cross_validated(
+    data: TrialData, config: StudyConfig, step: Callable[[], None], held_out: HeldOut
+) -> np.ndarray:
     """Return the held-out probability of every window, (window, dimension)."""
     probability = np.full(data.labels.shape, np.nan)
     folds = trial_grouped_k_fold(data.groups, n_folds=config.n_folds, seed=config.seed)
     for train, test in folds:
-        decoder = _fit(data, train, config)
-        probability[test] = decoder.probability(data.values[test], data.present[test])
+        probability[test] = held_out(data, train, test, config)
         step()
     return probability
+
+
+def _held_out(
+    data: TrialData, train: np.ndarray, test: np.ndarray, config: StudyConfig
+) -> np.ndarray:
+    decoder = _fit(data, train, config)
+    return decoder.probability(data.values[test], data.present[test])
 
 
 def _fit(data: TrialData, train: np.ndarray, config: StudyConfig) -> Decoder:
@@ -337,13 +388,13 @@ def _fit(data: TrialData, train: np.ndarray, config: StudyConfig) -> Decoder:
         dimensions=data.dimensions,
         scaler=scaler,
         model=model,
-        temperature=_temperature(logits, data.labels[held]),
+        temperature=fitted_temperature(logits, data.labels[held]),
         prior=np.array([(c[c >= 0]).mean() if (c >= 0).any() else 0.5 for c in labels.T]),
         gate=ArtefactGate(),
     )
 
 
-def _temperature(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def fitted_temperature(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Fit each dimension's temperature; one without validation ratings stays as it is."""
     rated = (labels >= 0).any(axis=0)
     temperature = np.ones(labels.shape[1])
@@ -359,7 +410,7 @@ def untrained_decoder(recording: Recording, config: StudyConfig | None = None) -
     scaler has seen the recording.
     """
     config = config or StudyConfig()
-    recipe, ch_names = _recipe({"recording": recording}, config)
+    recipe, ch_names = shared_recipe({"recording": recording}, config)
     values = recording_tokens(recording, recipe, ch_names)[FAMILY].values
     n = len(config.dimensions)
     return Decoder(
