@@ -157,6 +157,12 @@ def _print_baselines(evaluation: dict[str, Any]) -> None:
     help="Stop when the stream came and then delivered nothing for this many seconds.",
 )
 @click.option("--find-seconds", default=5.0, show_default=True, help="How long to look.")
+@click.option(
+    "--stimuli",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File or folder that the player shows, for a decoder that reads it; repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the latency statistics as JSON.")
 @override_options
 @led_option
@@ -168,22 +174,28 @@ def live(
     duration: float | None,
     stop_when_idle: float | None,
     find_seconds: float,
+    stimuli: tuple[Path, ...],
     as_json: bool,
     ch_names: tuple[str, ...],
     unit: tuple[str, ...],
     rates: tuple[str, ...],
     led: bool,
 ) -> None:
-    """Decode an EEG stream and publish the stream PhysioEmo-VAD until Ctrl-C."""
+    """Decode an EEG stream and publish the stream PhysioEmo-VAD until Ctrl-C.
+
+    A decoder of several streams finds those beside the EEG by what they carry.
+    """
     from physioemo.acquisition.lsl import configure_quietly
     from physioemo.acquisition.record_cli import notice, refuse_contradictions
     from physioemo.experiments.decoder import UNTRAINED, Decoder
+    from physioemo.experiments.decoder_folder import load_decoder
+    from physioemo.experiments.fused_run import run_fused_live
     from physioemo.experiments.live import run_live
 
     configure_quietly()
     overrides = Overrides.parse(ch_names, unit, rates)
     refuse_contradictions(rig_file, False, predicates, overrides, False, False)
-    decoder = Decoder.load(folder)
+    decoder = load_decoder(folder)
     if rig_file is not None:
         from physioemo.acquisition.rig_live import prepare_stream
         from physioemo.acquisition.rig_toml import read_rig
@@ -192,18 +204,24 @@ def live(
         predicates, overrides = plan.predicates, plan.overrides
     if decoder.metadata.get(UNTRAINED):
         click.echo("The decoder is UNTRAINED: its predictions mean nothing.", err=True)
-    summary = run_live(
-        decoder,
-        predicates=predicates,
-        overrides=overrides,
-        duration_seconds=duration,
-        stop_when_idle_seconds=stop_when_idle,
-        find_seconds=find_seconds,
-        on_start=_ignore if as_json else _print_start,
-        on_prediction=_ignore if as_json else _print_prediction(),
-        on_notice=notice,
-        **_led_by(Leader() if led else None),
-    )
+    leader = Leader() if led else None
+    options: dict[str, Any] = {
+        "predicates": predicates,
+        "overrides": overrides,
+        "duration_seconds": duration,
+        "stop_when_idle_seconds": stop_when_idle,
+        "find_seconds": find_seconds,
+        "should_stop": leader.is_gone if leader else _never,
+        "on_start": _ignore if as_json else _print_start,
+        "on_prediction": _ignore if as_json else _print_prediction(),
+        "on_notice": notice,
+    }
+    if isinstance(decoder, Decoder):
+        restart = leader.wants_restart if leader else _never
+        summary = run_live(decoder, should_restart=restart, **options)
+    else:
+        cache = Path(click.get_app_dir("physioemo")) / "stimuli"
+        summary = run_fused_live(decoder, stimuli=stimuli, cache=cache, **options)
     if as_json:
         click.echo(json.dumps(asdict(summary), indent=2))
         return
@@ -215,10 +233,8 @@ def live(
     )
 
 
-def _led_by(leader: Leader | None) -> dict[str, Any]:
-    if leader is None:
-        return {}
-    return {"should_stop": leader.is_gone, "should_restart": leader.wants_restart}
+def _never() -> bool:
+    return False
 
 
 def _ignore(*_: Any) -> None:

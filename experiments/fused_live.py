@@ -76,6 +76,11 @@ class FusedLive:
         self._waiting: deque[tuple[np.ndarray, float]] = deque()
         self._newest_seconds = -np.inf
 
+    @property
+    def n_segments(self) -> int:
+        """1 + the number of gaps of the EEG so far."""
+        return self._ring.segment + 1
+
     def push_side(self, name: str, signal: np.ndarray, stamps: np.ndarray) -> None:
         """Take the next samples of the stream of a family; gaps are found here.
 

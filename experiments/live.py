@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,12 +18,13 @@ from physioemo.errors import (
     StreamDescriptionError,
 )
 from physioemo.experiments.decoder import Decoder
+from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.live_decoding import FRESH_SECONDS, Decoded, LiveDecoding
 from physioemo.experiments.live_outlets import LiveOutlets
 from physioemo.overrides import Overrides
 from physioemo.prediction import Prediction
 
-__all__ = ["STALE_SECONDS", "LiveSummary", "run_live"]
+__all__ = ["STALE_SECONDS", "LiveSummary", "open_fitting", "run_live", "summarise_run"]
 
 STALE_SECONDS = 1.0
 """A stream that has been silent for this long is not believed any more."""
@@ -123,7 +124,7 @@ def run_live(
 
     # One small model: a second thread only adds jitter.
     torch.set_num_threads(1)
-    inlet, description = _open_fitting(decoder, predicates, overrides or Overrides(), find_seconds)
+    inlet, description = open_fitting(decoder, predicates, overrides or Overrides(), find_seconds)
     run = _Run(decoder, description, inlet, stale_seconds, on_prediction, on_notice)
     run.decoding.warm_up()
     on_start(description)
@@ -152,10 +153,19 @@ def run_live(
     return run.summary(ended)
 
 
-def _open_fitting(
-    decoder: Decoder, predicates: tuple[str, ...], overrides: Overrides, find_seconds: float
+def open_fitting(
+    decoder: Decoder | FusedDecoder,
+    predicates: tuple[str, ...],
+    overrides: Overrides,
+    find_seconds: float,
 ) -> tuple[Any, StreamDescription]:
-    """Open the one stream that the decoder can read."""
+    """Return an inlet of the one stream that the decoder can read, and its description.
+
+    Raises
+    ------
+    StreamError
+        If no stream fits, several do, or the stream does not describe itself.
+    """
     infos = find_streams(predicates or ("type='EEG' or type='eeg'",), timeout_seconds=find_seconds)
     fitting, reasons = [], []
     for info in infos:
@@ -273,15 +283,26 @@ class _Run:
 
     def summary(self, ended: str) -> LiveSummary:
         """Return how it went."""
-        waits, work = list(self._latencies) or [np.nan], list(self._computed) or [np.nan]
-        return LiveSummary(
-            self._n,
-            self._n_abstained,
-            self.decoding.n_skipped,
-            self.decoding.n_segments,
-            latency_p50_seconds=float(np.percentile(waits, 50)),
-            latency_p99_seconds=float(np.percentile(waits, 99)),
-            compute_p50_seconds=float(np.percentile(work, 50)),
-            compute_p99_seconds=float(np.percentile(work, 99)),
+        return summarise_run(
+            self._latencies,
+            self._computed,
+            n_predictions=self._n,
+            n_abstained=self._n_abstained,
+            n_skipped=self.decoding.n_skipped,
+            n_segments=self.decoding.n_segments,
             ended=ended,
         )
+
+
+def summarise_run(
+    latencies: Iterable[float], computed: Iterable[float], **counts: Any
+) -> LiveSummary:
+    """Return a summary with the percentiles of times in seconds; NaN without any."""
+    waits, work = list(latencies) or [np.nan], list(computed) or [np.nan]
+    return LiveSummary(
+        **counts,
+        latency_p50_seconds=float(np.percentile(waits, 50)),
+        latency_p99_seconds=float(np.percentile(waits, 99)),
+        compute_p50_seconds=float(np.percentile(work, 50)),
+        compute_p99_seconds=float(np.percentile(work, 99)),
+    )

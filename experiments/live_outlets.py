@@ -7,6 +7,7 @@ import numpy as np
 from physioemo.acquisition.lsl import make_outlet
 from physioemo.description import StreamDescription
 from physioemo.experiments.decoder import UNTRAINED, Decoder
+from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.prediction import Prediction
 
 __all__ = [
@@ -34,7 +35,7 @@ QUALITY_CHANNELS = {
 }
 
 
-def prediction_description(decoder: Decoder) -> StreamDescription:
+def prediction_description(decoder: Decoder | FusedDecoder) -> StreamDescription:
     """Return the description of the stream of predictions of a decoder."""
     names = [f"{d}_{what}" for d in decoder.dimensions for what in ("probability", "confidence")]
     return StreamDescription(
@@ -48,7 +49,7 @@ def prediction_description(decoder: Decoder) -> StreamDescription:
     )
 
 
-def quality_description(decoder: Decoder) -> StreamDescription:
+def quality_description(decoder: Decoder | FusedDecoder) -> StreamDescription:
     """Return the description of the stream of what predictions stand on.
 
     One sample for each prediction, with its stamp. ``first_stamp`` and ``newest_stamp`` are the
@@ -68,7 +69,7 @@ def quality_description(decoder: Decoder) -> StreamDescription:
     )
 
 
-def _mark(decoder: Decoder) -> str:
+def _mark(decoder: Decoder | FusedDecoder) -> str:
     mark = f"{UNTRAINED}-" if decoder.metadata.get(UNTRAINED) else ""
     return f"{mark}{decoder.id}"
 
@@ -110,7 +111,7 @@ def read_prediction(
 class LiveOutlets:
     """Both streams of one decoder."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder | FusedDecoder) -> None:
         self._predictions = make_outlet(prediction_description(decoder))
         self._quality = make_outlet(quality_description(decoder))
 

@@ -68,6 +68,18 @@ SAVED: dict[str, ModelRow] = {
         description="One encoder per modality and a fusion of their tokens.",
         presets=(),
     ),
+    "context": ModelRow(
+        module="physioemo.models.temporal_context",
+        class_name="ContextModel",
+        description="Windows of a session with those before them.",
+        presets=(),
+    ),
+    "multiple-instance": ModelRow(
+        module="physioemo.models.multiple_instance",
+        class_name="MultipleInstance",
+        description="One rating for a trial of many windows.",
+        presets=(),
+    ),
 }
 """Every model that a folder can hold: those of the table and those of several modalities."""
 

@@ -57,6 +57,12 @@ ENCODERS: dict[str, PartRow] = {
     "video-tubelets": PartRow(
         f"{_M}.video_tubelets", "VideoTubelets", "Frames of the picture, in tubelets."
     ),
+    "frame-backbone": PartRow(
+        f"{_M}.frame_backbone", "FrameBackbone", "Frames by a network of torchvision or timm."
+    ),
+    "wave-backbone": PartRow(
+        f"{_M}.wave_backbone", "WaveBackbone", "The waveform by an encoder of transformers."
+    ),
 }
 FUSIONS: dict[str, PartRow] = {
     "queries": PartRow(f"{_M}.fusion", "QueryFusion", "A query per dimension reads all tokens."),

@@ -24,6 +24,8 @@ SIZES = {
     "audio-patches": ({}, (64, 128)),
     "audio-wave": ({}, (1600,)),
     "video-tubelets": ({}, (4, 32, 32, 3)),
+    "frame-backbone": ({}, (4, 32, 32, 3)),
+    "wave-backbone": ({}, (4000,)),
 }
 """Arguments of each encoder and the shape of one window; a new row needs one here."""
 
@@ -36,7 +38,7 @@ def build(name, **changes):
 
 
 def call(name, encoder, values):
-    if name == "video-tubelets":
+    if name in ("video-tubelets", "frame-backbone"):
         seconds = torch.linspace(-1, 0, values.shape[1]).expand(len(values), -1)
         return encoder(values, seconds)
     return encoder(values)

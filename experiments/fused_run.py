@@ -1,0 +1,330 @@
+"""A fused decoder live: the EEG leads, other streams and the player's frames join, over LSL."""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from physioemo.acquisition.lsl import clock_offset, describe, find_streams, open_inlet, pull
+from physioemo.acquisition.stream_return import ReturnWatch, find_return
+from physioemo.description import StreamDescription
+from physioemo.errors import CallError, NoStreamError, PhysioEmoError
+from physioemo.experiments.fused_decoder import FusedDecoder
+from physioemo.experiments.fused_live import PATIENCE_SECONDS, FusedLive
+from physioemo.experiments.fused_sides import find_side
+from physioemo.experiments.fused_stimulus import stimulus_files
+from physioemo.experiments.live import STALE_SECONDS, LiveSummary, open_fitting, summarise_run
+from physioemo.experiments.live_outlets import LiveOutlets
+from physioemo.features.stimulus_cache import stimulus_features
+from physioemo.features.stimulus_windows import LiveStimulus
+from physioemo.overrides import Overrides
+from physioemo.prediction import Prediction
+
+__all__ = ["run_fused_live"]
+
+_FLIPS, _MARKERS = "PhysioEmo-Frames", "PhysioEmo-Player"
+_OFFSET_SECONDS, _PULL_SECONDS = 5.0, 0.05
+_KEPT_LATENCIES = 100_000
+_DESCRIBE_SECONDS = 3.0
+
+
+class ClockedInlet:
+    """An inlet whose samples come on this computer's clock; it finds its stream again.
+
+    Parameters
+    ----------
+    inlet : pylsl.StreamInlet
+        Already open.
+    description : StreamDescription
+        Of its stream.
+    """
+
+    def __init__(self, inlet: Any, description: StreamDescription) -> None:
+        self.inlet, self.description = inlet, description
+        self.has_data = False
+        self._offset, self._measured = 0.0, -np.inf
+        self._arrived = time.monotonic()
+        self._watch, self._uids = ReturnWatch(description), {inlet.info().uid()}
+
+    @property
+    def silent_seconds(self) -> float:
+        """For how long nothing has come."""
+        return time.monotonic() - self._arrived
+
+    def pull(self, timeout_seconds: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """Return what has come: samples (time, channel), and their times."""
+        if time.monotonic() - self._measured > _OFFSET_SECONDS:
+            triple = clock_offset(self.inlet, timeout_seconds=0.2)
+            # Without an answer the previous one holds.
+            self._offset = self._offset if triple is None else float(triple[1])
+            self._measured = time.monotonic()
+        signal, stamps = pull(self.inlet, timeout_seconds=timeout_seconds)
+        if len(stamps):
+            self.has_data, self._arrived = True, time.monotonic()
+        elif self.description.sfreq > 0 and self._watch.is_due(self.silent_seconds):
+            inlet = find_return(self.description, self._uids)
+            if inlet is not None:
+                self.inlet.close_stream()
+                self.inlet, self._measured, self._arrived = inlet, -np.inf, time.monotonic()
+        return signal, stamps + self._offset
+
+    def close(self) -> None:
+        """Leave the stream."""
+        self.inlet.close_stream()
+
+
+def run_fused_live(
+    decoder: FusedDecoder,
+    *,
+    predicates: tuple[str, ...] = (),
+    overrides: Overrides | None = None,
+    stimuli: Sequence[str | Path] = (),
+    cache: str | Path | None = None,
+    duration_seconds: float | None = None,
+    stop_when_idle_seconds: float | None = None,
+    find_seconds: float = 5.0,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_start: Callable[[StreamDescription], None] = lambda description: None,
+    on_prediction: Callable[[Prediction, float], None] = lambda prediction, latency: None,
+    on_notice: Callable[[str], None] = lambda text: None,
+) -> LiveSummary:
+    """Decode an EEG stream and what stands beside it; publish the streams of a live decoder.
+
+    A family without a stream, or whose stream falls silent, is missing: the model goes on with the
+    rest. A window waits a quarter of a second at most for the others.
+
+    Parameters
+    ----------
+    decoder : FusedDecoder
+        From ``physioemo train``.
+    predicates : tuple of str
+        XPath predicates that choose the EEG; by default the one stream that fits.
+    stimuli : sequence of str or Path
+        Files, or folders of files, that the player shows; needed if the decoder reads them.
+    cache : str or Path, optional
+        Folder where decoded stimuli are kept; needed with `stimuli`.
+    overrides, duration_seconds, stop_when_idle_seconds, find_seconds, should_stop, on_start, \
+on_prediction, on_notice
+        See :func:`physioemo.experiments.live.run_live`.
+
+    Raises
+    ------
+    CallError
+        If the decoder reads stimuli and none are given.
+    StreamError
+        If no EEG fits, several do, or several streams carry a family.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    shown = _shown(decoder, stimuli, cache, on_notice)
+    inlet, description = open_fitting(decoder, predicates, overrides or Overrides(), find_seconds)
+    eeg = ClockedInlet(inlet, description)
+    sides = _open_sides(decoder, description, overrides or Overrides(), on_notice)
+    player = _Player.open(decoder, shown, on_notice) if shown else None
+    run = _Run(decoder, eeg, sides, player, on_prediction, on_notice)
+    on_start(description)
+    began, ended = time.monotonic(), "stopped"
+    try:
+        while not should_stop():
+            run.turn()
+            if duration_seconds is not None and time.monotonic() - began >= duration_seconds:
+                ended = "the time was up"
+                break
+            idle = eeg.silent_seconds if eeg.has_data else 0.0
+            if stop_when_idle_seconds is not None and idle >= stop_when_idle_seconds:
+                ended = f"the stream had been silent for {idle:.1f} s"
+                break
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for ear in (eeg, *sides.values()):
+            ear.close()
+    return run.summary(ended)
+
+
+def _shown(
+    decoder: FusedDecoder,
+    stimuli: Sequence[str | Path],
+    cache: str | Path | None,
+    on_notice: Callable[[str], None],
+) -> list[Any]:
+    """Return what is seen and heard in the stimuli."""
+    if decoder.stimulus is None:
+        return []
+    if not stimuli or cache is None:
+        raise CallError(
+            "found a decoder that reads what is shown, and no stimuli, expected the files that "
+            "the player shows; name them, or their folder, with --stimuli"
+        )
+    return [
+        stimulus_features(path, cache, decoder.stimulus.recipe, say=on_notice)
+        for path in stimulus_files(stimuli)
+    ]
+
+
+def _open_sides(
+    decoder: FusedDecoder,
+    eeg: StreamDescription,
+    overrides: Overrides,
+    on_notice: Callable[[str], None],
+) -> dict[str, ClockedInlet]:
+    """Open the stream of each family that there is, by the family's name."""
+    try:
+        infos = {info.uid(): info for info in find_streams()}
+    except NoStreamError:
+        infos = {}
+    described = {eeg.uid: eeg}
+    for uid, info in infos.items():
+        # What cannot be read carries nothing that was trained on.
+        with contextlib.suppress(PhysioEmoError):
+            described.setdefault(uid, _described(info, overrides))
+    ears = {}
+    for side in decoder.sides:
+        uid = find_side(described, side.choice)
+        if uid is None or uid == eeg.uid:
+            on_notice(f"no stream of its own for {side.name!r}: it is missing")
+            continue
+        ears[side.name] = ClockedInlet(open_inlet(infos[uid])[0], described[uid])
+    return ears
+
+
+def _described(info: Any, overrides: Overrides) -> StreamDescription:
+    """Return a stream's description without listening to it: a player may wait for listeners."""
+    import pylsl
+
+    try:
+        return describe(pylsl.StreamInlet(info).info(_DESCRIBE_SECONDS), overrides)
+    except (pylsl.util.TimeoutError, pylsl.util.LostError) as error:
+        raise NoStreamError(f"found no answer of {info.name()!r}, expected one") from error
+
+
+class _Player:
+    """What the player shows, from its two streams."""
+
+    def __init__(self, flips: ClockedInlet, markers: ClockedInlet, stimulus: LiveStimulus) -> None:
+        self.flips, self.markers, self.stimulus = flips, markers, stimulus
+
+    @classmethod
+    def open(
+        cls, decoder: FusedDecoder, shown: list[Any], on_notice: Callable[[str], None]
+    ) -> "_Player | None":
+        """Open the player's streams; None if it does not run."""
+        ears = []
+        for name in (_FLIPS, _MARKERS):
+            try:
+                info = find_streams((f"name='{name}'",), timeout_seconds=5.0)[-1]
+            except NoStreamError:
+                on_notice(
+                    f"found no stream {name}: what is shown is missing; start the player first"
+                )
+                return None
+            inlet, full = open_inlet(info)
+            ears.append(ClockedInlet(inlet, describe(full)))
+        assert decoder.stimulus is not None  # noqa: S101 -- there are stimuli
+        flips = ears[0].description
+        layout = decoder.stimulus.layout
+        stimulus = LiveStimulus(shown, layout, header=flips.xml, channels=flips.ch_names)
+        return cls(ears[0], ears[1], stimulus)
+
+    def listen(self) -> None:
+        """Take what has come."""
+        values, stamps = self.markers.pull()
+        texts = [v.decode() if isinstance(v, bytes) else str(v) for v in np.ravel(values).tolist()]
+        self.stimulus.feed_markers(texts, stamps.tolist())
+        values, stamps = self.flips.pull()
+        if len(stamps):
+            self.stimulus.feed_flips(values, stamps)
+
+
+class _Run:
+    """One live run: what is heard, decoded, published and counted."""
+
+    def __init__(
+        self,
+        decoder: FusedDecoder,
+        eeg: ClockedInlet,
+        sides: Mapping[str, ClockedInlet],
+        player: _Player | None,
+        on_prediction: Callable[[Prediction, float], None],
+        on_notice: Callable[[str], None],
+    ) -> None:
+        self.decoder, self.eeg, self.sides, self.player = decoder, eeg, sides, player
+        self.live = FusedLive(
+            decoder,
+            eeg.description,
+            {name: ear.description for name, ear in sides.items()},
+            stimulus=None if player is None else player.stimulus.tokens,
+        )
+        self._outlets = LiveOutlets(decoder)
+        self._on_prediction, self._on_notice = on_prediction, on_notice
+        self._n_told, self._newest_seconds = 0, np.nan
+        self._latencies: deque[float] = deque(maxlen=_KEPT_LATENCIES)
+        self._computed: deque[float] = deque(maxlen=_KEPT_LATENCIES)
+        self._n, self._n_abstained = 0, 0
+
+    def turn(self) -> None:
+        """Take what has come, say what it means, and mind a silence."""
+        signal, stamps = self.eeg.pull(_PULL_SECONDS)
+        began = time.perf_counter()
+        for name, ear in self.sides.items():
+            values, times = ear.pull()
+            if len(times):
+                self.live.push_side(name, values, times)
+        if self.player is not None:
+            self.player.listen()
+        if len(stamps):
+            self._n_told, self._newest_seconds = 0, float(stamps[-1])
+        else:
+            self._mind_silence()
+        if len(stamps):
+            said = self.live.push(signal, stamps)
+        elif self.eeg.silent_seconds < PATIENCE_SECONDS:
+            said = self.live.ready()
+        else:
+            said = self.live.finish()
+        for prediction in said:
+            self._say(prediction, time.perf_counter() - began)
+
+    def _mind_silence(self) -> None:
+        silent = self.eeg.silent_seconds
+        if self.eeg.has_data and silent >= STALE_SECONDS + self._n_told:
+            self._n_told += 1
+            reason = f"the EEG has been silent for {silent:.1f} s"
+            if self._n_told == 1:
+                self._on_notice(reason)
+            self._say(self.decoder.abstention(self._newest_seconds, reason), 0.0)
+
+    def _say(self, prediction: Prediction, computing_seconds: float) -> None:
+        quality = {
+            # Stamps are on this computer's clock: several devices have no common one.
+            "first_stamp": np.nan,
+            "newest_stamp": prediction.time_seconds,
+            "usable": float(not prediction.abstain),
+            "skipped": self.live.n_hurried,
+            "computing": computing_seconds,
+        }
+        usable = np.full(len(self.decoder.ch_names), not prediction.abstain)
+        latency = self._outlets.send(prediction, quality, usable)
+        self._n += 1
+        self._n_abstained += prediction.abstain
+        if computing_seconds:
+            self._latencies.append(latency)
+            self._computed.append(computing_seconds)
+        self._on_prediction(prediction, latency)
+
+    def summary(self, ended: str) -> LiveSummary:
+        """Return how it went."""
+        return summarise_run(
+            self._latencies,
+            self._computed,
+            n_predictions=self._n,
+            n_abstained=self._n_abstained,
+            n_skipped=0,
+            n_segments=self.live.n_segments,
+            ended=ended,
+        )
