@@ -16,7 +16,7 @@ import xarray as xr
 
 from physioemo.clock import segment_bounds
 from physioemo.description import StreamDescription
-from physioemo.errors import CallError, DataError, NoStreamError
+from physioemo.errors import AmbiguousStreamError, CallError, DataError, NoStreamError
 from physioemo.features.conditioning import condition
 from physioemo.features.eeg_windows import eeg_channels
 from physioemo.features.entropy_family import FILTER_MEMORY_SECONDS
@@ -127,10 +127,18 @@ def _open_streams(recording: Recording, recipe: PreprocessRecipe) -> list[_Strea
 
 
 def _stream_for(family: Family, recording: Recording) -> str:
+    described = {key: recording.description(key) for key in recording.streams}
     for modality in family.modalities:
-        fitting = [k for k in recording.streams if recording.description(k).modality == modality]
+        fitting = [k for k, d in described.items() if d.modality == modality]
+        # Skin, breath and heart often share a stream of another kind.
+        fitting = fitting or [k for k, d in described.items() if modality in d.ch_types]
+        if len(fitting) == 1:
+            return fitting[0]
         if fitting:
-            return recording.key(modality) if len(fitting) > 1 else fitting[0]
+            raise AmbiguousStreamError(
+                f"found {len(fitting)} streams with {modality} ({', '.join(fitting)}) for the "
+                f"feature {family.name!r}, expected one; leave the others out of the recording"
+            )
     raise NoStreamError(
         f"found the streams {', '.join(recording.streams)}, expected one of the kind "
         f"{' or '.join(family.modalities)} for the feature {family.name!r}; leave it out of "

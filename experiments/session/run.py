@@ -11,6 +11,7 @@ from typing import Any
 
 from physioemo.errors import CallError, PhysioEmoError, StreamError
 from physioemo.experiments.decoder import UNTRAINED, Decoder
+from physioemo.experiments.decoder_folder import load_decoder
 from physioemo.experiments.session.booth import Booth, BoothPlan
 from physioemo.experiments.session.conductor import Conductor, LastTrial
 from physioemo.experiments.session.decisions import Decision, DecisionInputs
@@ -127,7 +128,7 @@ def run_session(
         If a program or a stream does not come.
     """
     protocol = read_protocol(protocol_path)
-    decoder = Decoder.load(decoder_folder)
+    decoder = _eeg_decoder(decoder_folder)
     options = replace(
         options,
         participant=options.participant or protocol.participants[0],
@@ -191,6 +192,24 @@ def run_session(
         codes = booth.close()
     _write_decisions(folder, options)
     return SessionOutcome(out, reason, codes)
+
+
+def _eeg_decoder(folder: str | Path) -> Decoder:
+    """Return the decoder in a folder.
+
+    Raises
+    ------
+    CallError
+        If it reads more than the EEG.
+    """
+    decoder = load_decoder(folder)
+    if not isinstance(decoder, Decoder):
+        raise CallError(
+            f"found a decoder of several streams in {folder}, expected one of the EEG alone: a "
+            "session's predictions are computed again from the device's own stamps, which several "
+            "devices do not share; train one without --families"
+        )
+    return decoder
 
 
 def _write_decisions(folder: SessionFolder, options: SessionOptions) -> None:

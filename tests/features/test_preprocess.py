@@ -14,6 +14,7 @@ from physioemo.features.preprocess import recording_features
 from physioemo.features.preprocess_recipe import PreprocessRecipe
 from physioemo.features.smoothing import smooth
 from physioemo.store import create_recording
+from tests.simulated import simulated_recording
 from tests.streams import eeg_stream, rating_stream, trial_markers
 
 SFREQ = 250.0
@@ -258,3 +259,9 @@ def test_a_trigger_channel_in_an_eeg_stream_is_no_electrode(tmp_path, rng):
     )
     found = recording_features(recording, LOCAL, name="r")
     assert list(found["channel"].values) == ["Fz", "Cz"]
+
+
+def test_skin_breath_and_heart_may_share_a_stream(tmp_path):
+    recording = simulated_recording(tmp_path / "a.zarr", n_trials=2)
+    found = recording_features(recording, PreprocessRecipe(features=("eda",)), name="a")
+    assert np.isfinite(found["eda"].values).any() and found["trial"].values[-1] == 2
