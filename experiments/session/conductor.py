@@ -418,6 +418,7 @@ class Conductor:
             self._say(f"operator: {what}")
 
     def _wait_for_start(self) -> None:
+        self.operator.poll()  # Start means what was ready when it was pressed
         self._phase("ready")
         self._say("waiting for Start on the operator's page")
         while not (self.has_started or self.reason):

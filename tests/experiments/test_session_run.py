@@ -18,6 +18,7 @@ import pytest
 from physioemo import open_recording
 from physioemo.experiments.decoder import Decoder
 from physioemo.experiments.session.recompute import check_predictions
+from physioemo.experiments.session.story import tell_story
 from physioemo.experiments.session.verify import heard_in, session_events, verify_session
 from physioemo.experiments.training import untrained_decoder
 from tests.conftest import ROOT
@@ -52,9 +53,10 @@ def decoder(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def running(path, decoder, out, *options):
-    command = [sys.executable, "-m", "physioemo", "session", "run", str(path), "--simulate"]
-    command += ["--decoder", str(decoder), "--out", str(out), "--headless", "--at-once"]
+def running(path, decoder, out, *options, at_once=True):
+    command = [sys.executable, "-u", "-m", "physioemo", "session", "run", str(path), "--simulate"]
+    command += ["--decoder", str(decoder), "--out", str(out), "--headless"]
+    command += ["--at-once"] if at_once else []
     pipe = subprocess.PIPE
     child = subprocess.Popen([*command, *options], stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
     try:
@@ -153,6 +155,50 @@ def test_the_simulated_participant_is_moved_by_what_is_shown(session):
         there = (truth["time"].values > start + 1.5) & (truth["time"].values < stop)
         arousal = truth["signal"].values[there, 1]
         assert np.sign(arousal[-1]) == np.sign(content["evokes"]["arousal"])
+
+
+def test_the_operator_starts_notes_pauses_and_ends_a_session(decoder, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium; install it")
+    path, out = tmp_path / "short.toml", tmp_path / "P1"
+    path.write_text(protocol(n_adaptive=9), "utf-8")
+    with (
+        running(path, decoder, out, "--port", "0", at_once=False) as child,
+        sync_playwright() as playwright,
+    ):
+        url = next(w for line in child.stdout for w in line.split() if w.startswith("http"))
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(url)
+
+        def shows(word):
+            page.locator("#phase", has_text=re.compile(word)).wait_for(timeout=60_000)
+
+        page.locator("#what", has_text="waiting for Start").wait_for(timeout=60_000)
+        assert not has_begun(out, 1)
+        page.click("#start")
+        shows("TRIAL 1")
+        page.fill("#text", "electrode Pz looks loose")
+        page.keyboard.press("Enter")
+        page.click("#pause")
+        shows("PAUSED")
+        page.click("#resume")
+        shows("TRIAL")
+        page.click("#abort")
+        page.click("#really")
+        _, errors = child.communicate(timeout=90)
+        browser.close()
+    assert child.returncode == 1, errors
+    recording = open_recording(out / "recording-1.zarr")
+    story = tell_story(out)
+    assert story.reason == "aborted by the operator"
+    noted = [text for _, text in story.notes]
+    assert noted == ["start", "electrode Pz looks loose", "pause", "resume", "abort"]
+    told = [c["what"] for _, c in session_events(recording) if c["event"] == "obeyed"]
+    assert told == ["start", "pause", "resume", "abort"] and verify_session(out).passed
 
 
 def test_a_recording_that_was_changed_does_not_come_out_again(session, decoder, tmp_path):

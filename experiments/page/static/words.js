@@ -20,7 +20,7 @@ export function showStory(page) {
   const phase = story.phase ?? "";
   const trial = story.trial ? ` ${story.trial}${story.n_trials ? ` / ${story.n_trials}` : ""}` : "";
   const words = {
-    "": stored ? "RECORDING" : "READY", started: "STARTED", between: "BETWEEN", ready: "READY", rest: "REST", stopped: "ENDED", ended: "ENDED",
+    "": stored ? "RECORDING" : "NO SESSION", started: "STARTED", between: "BETWEEN", ready: "READY", rest: "REST", stopped: "ENDED", ended: "ENDED",
     trial: `TRIAL${trial}`, practice: `PRACTICE${trial}`, paused: "PAUSED", break: "BREAK", rating: `RATING${trial}`, baseline: "BASELINE",
   };
   const node = $("phase");
