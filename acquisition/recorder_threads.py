@@ -20,7 +20,6 @@ __all__ = ["SILENT_SECONDS", "ClockWatch", "StreamStatus", "StreamTap"]
 _POLL_SECONDS = 0.02
 _RATE_SECONDS = 5.0
 SILENT_SECONDS = 1.5
-_OVERLAP_SECONDS = 1.0
 _CLOCK_SECONDS = 1.0  # liblsl measures every two seconds; what is new is written
 
 
@@ -83,12 +82,14 @@ class StreamTap:
         self.description = description
         self.clock_offset_seconds = float("nan")
         self._n_samples = self._n_gaps = self._n_missing = 0
-        self._last_stamp = np.zeros(0)
+        self._last_stamp = self._newest_stamps = np.zeros(0)
         self._last_arrival = time.monotonic()
         self._recent: list[tuple[float, int]] = []
         self._uids = {description.uid}
         self._watch = ReturnWatch(description)
-        self._overlap_stamp = self._overlap_end = float("-inf")
+        self._drained = np.zeros(0)
+        self._returns_with_next = False
+        self._n_returns, self._noted_at = 0, -1
         self._ended: float | None = None
         self.failure = ""
         self.warning = ""
@@ -127,11 +128,15 @@ class StreamTap:
         values, stamps = pull(self.inlet, timeout_seconds=timeout_seconds)
         if self.inlet.was_clock_reset():
             self._note_return(journal, local_clock())
-        if time.monotonic() < self._overlap_end:
-            new = stamps > self._overlap_stamp
+        if len(self._drained) and len(stamps):
+            # The inlet before was not dead: it has brought these already.
+            new = ~np.isin(stamps, self._drained)
             values, stamps = values[new], stamps[new]
+            self._drained = self._drained if not len(stamps) else np.zeros(0)
         if not len(stamps):
             return 0
+        if self._returns_with_next:
+            self._note_return(journal, local_clock())
         payload = encode_samples(stamps, values, local_clock())
         journal.append(FrameKind.SAMPLES, self.number, payload)
         self._count(values, stamps, time.monotonic())
@@ -139,8 +144,6 @@ class StreamTap:
 
     def _look_for_return(self, journal: Journal) -> None:
         """Open a new inlet if the stream is silent here, and back under another connection."""
-        from pylsl import local_clock
-
         if not self._watch.is_due(time.monotonic() - self._last_arrival):
             return
         try:
@@ -150,19 +153,23 @@ class StreamTap:
             return
         if inlet is None:
             return
-        before = self._n_samples
+        n_returns, drained = self._n_returns, []
         while self._pull(journal, timeout_seconds=0.0):
-            pass
-        if self._n_samples > before:  # the old inlet was not dead: both have what it took last
-            self._overlap_stamp = float(self._last_stamp[-1])
-            self._overlap_end = time.monotonic() + _OVERLAP_SECONDS
+            drained.append(self._newest_stamps)
+        self._drained = np.concatenate([np.zeros(0), *drained])
         old, self.inlet = self.inlet, inlet
         old.close_stream()
         self.warning = ""
-        self._note_return(journal, local_clock())
+        # An inlet that had come back by itself has told so.
+        self._returns_with_next = self._n_returns == n_returns
 
     def _note_return(self, journal: Journal, now: float) -> None:
         """Write that the stream came back: from here on its clock may be another one."""
+        self._n_returns += 1
+        self._returns_with_next = False
+        if self._n_samples == self._noted_at:
+            return  # the same return, told by the old inlet and by the new one
+        self._noted_at = self._n_samples
         event = {
             "event": RECONNECTED,
             "stream": self.description.name,
@@ -178,6 +185,7 @@ class StreamTap:
             self._n_missing += int((~np.isfinite(values)).sum())
         self._n_samples += len(stamps)
         self._last_stamp, self._last_arrival = stamps[-1:], received
+        self._newest_stamps = stamps
         recent = [(t, n) for t, n in self._recent if received - t <= _RATE_SECONDS]
         self._recent = [*recent, (received, self._n_samples)]
 

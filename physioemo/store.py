@@ -130,9 +130,14 @@ def refuse_existing(folder: Path, *, overwrite: bool) -> None:
     ------
     RecordingExistsError
         If something is there and `overwrite` is false, or it is not a recording.
+    StoreError
+        If nobody may look there.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
+    try:
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+    except OSError as error:
+        raise StoreError(_cannot_create(folder, error)) from error
     is_recording = (folder / "zarr.json").is_file() or (folder / JOURNAL).is_dir()
     if not overwrite or not is_recording:
         what = "a recording" if is_recording else "something that is not a recording"
@@ -158,10 +163,14 @@ def prepare_folder(folder: Path, *, overwrite: bool) -> None:
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(
-            f"found that {folder} cannot be created ({error.strerror}), expected a writable place; "
-            "choose another folder or ask for permission"
-        ) from error
+        raise StoreError(_cannot_create(folder, error)) from error
+
+
+def _cannot_create(folder: Path, error: OSError) -> str:
+    return (
+        f"found that {folder} cannot be created ({error.strerror}), expected a writable place; "
+        "choose another folder or ask for permission"
+    )
 
 
 def seal(path: str | Path) -> Recording:

@@ -45,6 +45,8 @@ class BoothPlan:
         More of its options.
     events : str
         The source_id of the session's stream of events.
+    continuous : str
+        Name of the stream of a continuous rating; empty without one.
     """
 
     decoder: Path
@@ -56,6 +58,7 @@ class BoothPlan:
     page: bool = True
     page_options: tuple[str, ...] = ()
     events: str = ""
+    continuous: str = ""
 
 
 @dataclass
@@ -128,6 +131,9 @@ class Booth:
         else:
             theirs = f"starts-with(name,'Simulated-') and {here}"
             which = ("--stream", theirs, "--stream", ours)
+        if self.plan.continuous:
+            also = "--also" if self.plan.rig else "--stream"
+            which += (also, f"name='{self.plan.continuous}'")
         self._start("recorder", ("record", str(self.recording), *which))
         journal = self.recording / JOURNAL
         deadline = time.monotonic() + _START_SECONDS

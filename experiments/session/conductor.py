@@ -326,7 +326,7 @@ class Conductor:
             trial_seconds=now - start,
             model_id=self.ear.decoder_id,
         )
-        decision = self._decide("monitor", inputs, n_predictions=len(so_far))
+        decision = self._decide("monitor", inputs, from_seconds=start, n_predictions=len(so_far))
         if decision.action == "feedback" and decision.value is not None:
             self.loop.send_feedback(decision.value)
             if self.booth.player is not None:

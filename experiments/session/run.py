@@ -337,6 +337,7 @@ def _plan(
         windowed=options.windowed,
         simulate=simulate if options.rig is None else None,
         page=options.page,
+        continuous=protocol.ratings.continuous_stream,
         page_options=(*options.page_options, *(("--blinded",) if protocol.loop.blinded else ())),
     )
 

@@ -250,7 +250,9 @@ class _Chain:
         n = content["n_predictions"]
         if told.latest is not None:
             self.monitored.append((told.trial, told.latest.time_seconds))
-        so_far = self._recorded([at for trial, at in self.monitored if trial == told.trial])
+        start = content["from_seconds"]
+        stamps = [at for trial, at in self.monitored if trial == told.trial and at > start]
+        so_far = self._recorded(stamps)
         inputs = told
         if len(so_far) != n:
             self._gap(told.trial, f"it has {len(so_far)} of {n} predictions that were heard")

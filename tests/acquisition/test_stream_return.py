@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from physioemo.acquisition import recorder_threads
 from physioemo.acquisition.lsl import find_streams, open_inlet, pull
 from physioemo.acquisition.recorder import record
+from physioemo.acquisition.recorder_threads import StreamTap
 from physioemo.acquisition.stream_return import ReturnWatch, find_return
 from physioemo.errors import StreamError
 from tests.lsl import producing
@@ -114,3 +116,70 @@ def _until(ask, seconds=30.0):
             return answer
         time.sleep(0.05)
     raise AssertionError(f"not within {seconds} s")
+
+
+class Delivers:
+    """Stands in for an inlet that has samples waiting."""
+
+    def __init__(self, *stamps, was_reset=False):
+        self.waiting = [np.array(s, float) for s in stamps]
+        self.was_reset = was_reset
+
+    def pull(self):
+        stamps = self.waiting.pop(0) if self.waiting else np.zeros(0)
+        return stamps[:, None].astype(np.float32), stamps
+
+    def was_clock_reset(self):
+        was, self.was_reset = self.was_reset, False
+        return was
+
+    def close_stream(self):
+        pass
+
+
+class Noted:
+    """Stands in for the journal."""
+
+    def __init__(self):
+        self.stamps, self.events = [], []
+
+    def append(self, kind, number, stamps):
+        self.stamps += stamps.tolist()
+
+    def append_json(self, kind, number, event):
+        self.events.append(event["n_samples_before"])
+
+
+def test_what_both_inlets_have_brought_is_recorded_once(monkeypatch):
+    # While the network was asked, the old inlet came back by itself, and had its samples read much
+    # later than the new one had begun to collect them too.
+    old = Delivers([1, 2, 3])
+    new = Delivers([12, 13], [14, 15, 16], [17])
+    monkeypatch.setattr(recorder_threads, "pull", lambda inlet, timeout_seconds: inlet.pull())
+    monkeypatch.setattr(recorder_threads, "find_return", lambda description, uids: new)
+    monkeypatch.setattr(recorder_threads, "encode_samples", lambda stamps, values, now: stamps)
+    tap, journal = StreamTap(0, old, eeg_description(1, 1.0)), Noted()
+    tap._watch.is_due = lambda age: True
+    tap._pull(journal, timeout_seconds=0.0)
+    old.waiting, old.was_reset = [np.array([10.0, 11.0]), np.array([12.0, 13.0, 14.0])], True
+    tap._look_for_return(journal)
+    while new.waiting:
+        tap._pull(journal, timeout_seconds=0.0)
+    assert journal.stamps == [1, 2, 3, 10, 11, 12, 13, 14, 15, 16, 17]
+    assert journal.events == [3]
+
+
+def test_a_new_inlet_that_brings_nothing_is_no_return(monkeypatch):
+    monkeypatch.setattr(recorder_threads, "pull", lambda inlet, timeout_seconds: inlet.pull())
+    monkeypatch.setattr(recorder_threads, "find_return", lambda description, uids: new)
+    monkeypatch.setattr(recorder_threads, "encode_samples", lambda stamps, values, now: stamps)
+    new = Delivers()
+    tap, journal = StreamTap(0, Delivers([1, 2]), eeg_description(1, 1.0)), Noted()
+    tap._watch.is_due = lambda age: True
+    tap._pull(journal, timeout_seconds=0.0)
+    tap._look_for_return(journal)
+    tap._pull(journal, timeout_seconds=0.0)
+    assert not journal.events
+    new.waiting = [np.array([7.0])]
+    tap._pull(journal, timeout_seconds=0.0)
+    assert journal.events == [2] and journal.stamps == [1, 2, 7]
