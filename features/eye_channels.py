@@ -42,6 +42,8 @@ class Eye:
         ``"left"``, ``"right"`` or ``"both"``.
     x, y, pupil, aperture : int, optional
         Gaze, size of the pupil, and how far the lids are apart.
+    gaze_valid, pupil_valid : int, optional
+        Where the device says by 1 or 0 whether it saw them.
     """
 
     side: str
@@ -49,6 +51,23 @@ class Eye:
     y: int | None = None
     pupil: int | None = None
     aperture: int | None = None
+    gaze_valid: int | None = None
+    pupil_valid: int | None = None
+
+    def invalid(self, samples: np.ndarray, what: str) -> np.ndarray:
+        """Return where the device says that it did not see, shape (time,).
+
+        Parameters
+        ----------
+        samples : ndarray, shape (channel, time)
+            Of the stream.
+        what : {"gaze", "pupil"}
+            Nothing is invalid if the device does not say.
+        """
+        flag = self.gaze_valid if what == "gaze" else self.pupil_valid
+        if flag is None:
+            return np.zeros(samples.shape[1], bool)
+        return np.asarray(samples[flag] != 1)
 
 
 def gaze_eyes(description: StreamDescription) -> tuple[Eye, ...]:
@@ -173,7 +192,7 @@ def _eyes(description: StreamDescription) -> tuple[Eye, ...]:
     for i, (name, kind) in enumerate(zip(description.ch_names, description.ch_types, strict=True)):
         words = {w.lower() for w in _WORD.findall(name)}
         side = next((_SIDES[w] for w in sorted(words) if w in _SIDES), "both")
-        place = _place(name, words, kind)
+        place = _place(name, words, kind) or _validity(words, kind, description.units[i])
         if place is None:
             continue
         if place in found.setdefault(side, {}):
@@ -185,6 +204,15 @@ def _eyes(description: StreamDescription) -> tuple[Eye, ...]:
         found[side][place] = i
     order = [s for s in ("left", "right", "both") if s in found]
     return tuple(Eye(side, **found[side]) for side in order)
+
+
+def _validity(words: set[str], kind: str, unit: str) -> str | None:
+    # A confidence from 0 to 1 is none: which value is too low is the user's choice.
+    if kind != "validity" or unit != "bool" or "valid" not in words:
+        return None
+    return (
+        "gaze_valid" if {"gaze", "point"} <= words else "pupil_valid" if "pupil" in words else None
+    )
 
 
 def _place(name: str, words: set[str], kind: str) -> str | None:

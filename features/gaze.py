@@ -156,7 +156,7 @@ def _prepare(description: StreamDescription, grid: WindowGrid, options: FamilyOp
 
 def _window(samples: np.ndarray, eye: Eye, n_before: int) -> GazeWindow:
     x, y = samples[eye.x], samples[eye.y]
-    missing = ~(np.isfinite(x) & np.isfinite(y))
+    missing = ~(np.isfinite(x) & np.isfinite(y)) | eye.invalid(samples, "gaze")
     if eye.pupil is not None:
         pupil = samples[eye.pupil]
         missing |= ~(np.isfinite(pupil) & (pupil > 0))

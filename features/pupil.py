@@ -106,7 +106,7 @@ def _prepare(description: StreamDescription, grid: WindowGrid, options: FamilyOp
     }
 
     def one_eye(samples: np.ndarray, eye: Eye, n_before: int) -> np.ndarray:
-        pupil = samples[eye.pupil]
+        pupil = np.where(eye.invalid(samples, "pupil"), np.nan, samples[eye.pupil])
         aperture = eye.aperture
         lids = None if aperture is None else samples[aperture] * millimetres[aperture]
         return pupil_features(pupil, pupil_missing(pupil, lids), n_before, sfreq)

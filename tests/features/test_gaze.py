@@ -192,6 +192,24 @@ def test_positions_in_space_are_no_gaze():
     assert (eye.side, eye.x, eye.y) == ("both", 1, 2)
 
 
+def test_what_the_device_calls_invalid_is_missing_for_that_eye_alone(rng):
+    names = ("gaze_x_left", "gaze_y_left", "gaze_x_right", "gaze_y_right", "pupil_left",
+             "gaze_point_valid_left", "pupil_valid_left")  # fmt: skip
+    kinds = ("gaze",) * 4 + ("pupil",) + ("validity",) * 2
+    units = ("deg",) * 4 + ("mm",) + ("bool",) * 2
+    description = described(names=names, units=units, ch_types=kinds)
+    left, right = gaze_eyes(description)
+    assert (left.gaze_valid, left.pupil_valid, right.gaze_valid) == (5, 6, None)
+    n = int(4 * SFREQ)
+    signal = rng.normal(0, 0.1, (7, n))
+    signal[4:] = 1.0
+    signal[5, : n // 2] = 0
+    grid = WindowGrid.in_seconds(SFREQ, 4.0, 4.0)
+    (found,) = GAZE.prepare(description, grid, FamilyOptions()).batch(signal)
+    share = found[:, GAZE_FEATURES.index("valid_share")]
+    assert share[0] == pytest.approx(0.5, abs=0.06) and share[1] == 1.0
+
+
 def test_resampling_bridges_no_gap_and_no_blink(rng):
     time = np.cumsum(rng.uniform(0.003, 0.006, 400))
     time[200:] += 1.0
