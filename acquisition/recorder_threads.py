@@ -48,6 +48,8 @@ class StreamStatus:
         Why nothing more is read from it; empty while all is well.
     warning : str
         Why it could not be taken up again when it came back.
+    uid : str
+        Of its first connection.
     """
 
     name: str
@@ -61,6 +63,7 @@ class StreamStatus:
     clock_offset_seconds: float
     failure: str = ""
     warning: str = ""
+    uid: str = ""
 
 
 class StreamTap:
@@ -207,6 +210,7 @@ class StreamTap:
             self.clock_offset_seconds,
             self.failure,
             self.warning,
+            self.description.uid,
         )
 
     def _arrival_rate(self) -> float:

@@ -170,10 +170,18 @@ class RigWatch:
         In the order of the recorder's statuses.
     on_notice : callable
         Told at once when a stream is lost or comes back.
+    uids : sequence of str
+        Of the streams, where others are recorded as well; the statuses are these streams' alone
+        if not given.
     """
 
-    def __init__(self, streams: Sequence[RigStream], on_notice: Callable[[str], None]) -> None:
-        self.streams = tuple(streams)
+    def __init__(
+        self,
+        streams: Sequence[RigStream],
+        on_notice: Callable[[str], None],
+        uids: Sequence[str] = (),
+    ) -> None:
+        self.streams, self.uids = tuple(streams), tuple(uids)
         self.on_notice = on_notice
         self.problems: list[str] = []
         self.lost: set[str] = set()
@@ -188,6 +196,9 @@ class RigWatch:
         StreamError
             If a stream that was there a moment ago is not among them.
         """
+        if self.uids:
+            by_uid = {status.uid: status for status in statuses}
+            statuses = [by_uid[uid] for uid in self.uids if uid in by_uid]
         if len(statuses) != len(self.streams):
             names = ", ".join(s.name for s in statuses)
             raise StreamError(
@@ -270,7 +281,7 @@ def record_rig(
     )
     for text in (*plan.problems, *plan.warnings):
         on_notice(text)
-    watch = RigWatch(plan.streams, on_notice)
+    watch = RigWatch(plan.streams, on_notice, [c.uid for c in plan.checks])
 
     def look(statuses: tuple[StreamStatus, ...]) -> None:
         watch(statuses)

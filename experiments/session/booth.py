@@ -4,7 +4,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ _START_SECONDS = 60.0
 _MOST_RESTARTS = 3
 _LASTING_SECONDS = 20.0
 _SETTLE_SECONDS = 1.0
+_SEAL_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,19 @@ class Booth:
         if plan.simulate is not None:
             options = [f"--{name}={value}" for name, value in plan.simulate.items()]
             self._start("participant", ("simulate", "--react", plan.events, *options))
-        simulated = f"name='Simulated-EEG' and hostname='{socket.gethostname()}'"
-        which = ("--rig", str(plan.rig)) if plan.rig else ("--stream", simulated)
-        find = ("--wait-seconds", "30") if plan.rig else ("--find-seconds", "30")
-        self._start("decoder", ("live", "--decoder", str(plan.decoder), *which, *find))
+        self._start_decoder()
         if plan.page:
             rig = ("--rig", str(plan.rig)) if plan.rig else ()
             folder = ("--folder", str(self.folder.path))
             self._start("page", ("page", *rig, *folder, *plan.page_options))
         self.start_player()
+
+    def _start_decoder(self) -> None:
+        plan = self.plan
+        simulated = f"name='Simulated-EEG' and hostname='{socket.gethostname()}'"
+        which = ("--rig", str(plan.rig)) if plan.rig else ("--stream", simulated)
+        find = ("--wait-seconds", "30") if plan.rig else ("--find-seconds", "30")
+        self._start("decoder", ("live", "--decoder", str(plan.decoder), *which, *find))
 
     def start_player(self) -> None:
         """Start the player, again if it has died.
@@ -150,6 +155,23 @@ class Booth:
         time.sleep(_SETTLE_SECONDS)
         self.followers["decoder"].tell(RESTART)
 
+    def change_decoder(self, decoder: Path) -> None:
+        """Stop the decoder and start another one."""
+        self.followers["decoder"].stop()
+        self.plan = replace(self.plan, decoder=decoder)
+        self._start_decoder()
+
+    def renew_recorder(self) -> None:
+        """Seal the recording and begin another one.
+
+        Raises
+        ------
+        StreamError
+            If the new one does not begin.
+        """
+        self.followers["recorder"].stop(_SEAL_SECONDS)
+        self.start_recorder()
+
     def tend(self) -> bool:
         """Tell what programs warn of, and start again what has died.
 
@@ -188,7 +210,7 @@ class Booth:
         for name in ("page", "decoder", "recorder", "participant"):
             if name in self.followers:
                 # Sealing a long recording takes its time; it is never cut short.
-                patience = 600.0 if name == "recorder" else 20.0
+                patience = _SEAL_SECONDS if name == "recorder" else 20.0
                 codes[name] = self.followers[name].stop(patience)
         return codes
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from physioemo.errors import PhysioEmoError, StreamError
+from physioemo.experiments.decoder import Decoder
 from physioemo.experiments.session.booth import Booth
 from physioemo.experiments.session.decisions import (
     Decision,
@@ -30,12 +31,15 @@ from physioemo.experiments.session.plan import PlannedStep
 from physioemo.experiments.session.policies import decide
 from physioemo.experiments.session.policy_state import PolicyState
 from physioemo.experiments.session.protocol import Protocol
+from physioemo.experiments.session.refit import refit_head
+from physioemo.store import open_recording
 
 __all__ = ["Conductor", "LastTrial", "summary_of"]
 
 _TURN_SECONDS = 0.02
 _LATE_SECONDS = 0.4
 _RATING_SD = 0.7
+_FIND_SECONDS = 60.0
 
 
 def trial_predictions(heard: list[Heard], start_seconds: float, stop_seconds: float) -> list[Heard]:
@@ -99,8 +103,8 @@ class Conductor:
     ear : PredictionEar
     operator : EventEar
         ``PhysioEmo-Operator``.
-    decoder_window_seconds : float
-        Length of the decoder's window: a trial's predictions begin that much after its onset.
+    decoder : Decoder
+        The one that runs. A trial's predictions begin the length of its window after the onset.
     ratings : mapping
         Those so far, by trial and dimension.
     last : LastTrial
@@ -126,7 +130,7 @@ class Conductor:
         loop: LoopOutlets,
         ear: PredictionEar,
         operator: EventEar,
-        decoder_window_seconds: float,
+        decoder: Decoder,
         ratings: Mapping[str, Mapping[str, float]],
         last: LastTrial,
         facts: Mapping[str, Any],
@@ -142,7 +146,9 @@ class Conductor:
         self.reason = ""
         self.is_paused = False
         self.has_started = False
-        self._window_seconds = decoder_window_seconds
+        self.decoder = decoder
+        self._window_seconds = decoder.recipe.window_samples / decoder.recipe.sfreq
+        self._wants_refit = False
         self._say = on_say
         self._heard: list[Heard] = []
         self._skip = False
@@ -159,6 +165,8 @@ class Conductor:
                 self._wait_for_start()
             for step in self.steps:
                 self._wait_while_paused()
+                if self._wants_refit and not self.reason:
+                    self._refit()
                 if self.reason:
                     break
                 self._step(step)
@@ -411,11 +419,53 @@ class Conductor:
             self._skip = True
         elif what == "start":
             self.has_started = True
+        elif what == "refit":
+            self._wants_refit = True
         elif what in ("pause", "resume"):
             self.is_paused = what == "pause"
         if what != "note":
             self.outlet.send("obeyed", what=what)
             self._say(f"operator: {what}")
+
+    def _refit(self) -> None:
+        """Fit the decoder's last layer to the trials so far; go on with it if it is better."""
+        self._wants_refit = False
+        self._phase("refitting")
+        self._say("refitting the decoder's last layer to the rated trials")
+        try:
+            recordings = [open_recording(path) for path in self.folder.recordings]
+            made = refit_head(self.decoder, recordings, self.ratings)
+        except PhysioEmoError as error:
+            self._problem(f"the decoder stays as it is: {error}")
+            return
+        self.outlet.send(
+            "refit",
+            taken=list(made.taken),
+            accuracy_before=dict(made.accuracy_before),
+            accuracy_after=dict(made.accuracy_after),
+            n_trials=dict(made.n_trials),
+            model_id=made.decoder.id,
+        )
+        shares = ", ".join(
+            f"{d} {made.accuracy_before[d]:.2f} -> {a:.2f}" for d, a in made.accuracy_after.items()
+        )
+        self._say(f"held-out trials predicted: {shares}; new for {', '.join(made.taken) or 'none'}")
+        if made.taken:
+            self._use(made.decoder)
+
+    def _use(self, decoder: Decoder) -> None:
+        """Go on with another decoder, in a recording of its own."""
+        folder = decoder.save(self.folder.path / f"decoder-{decoder.id}")
+        self.folder.note(what="refit", folder=folder.name, model_id=decoder.id)
+        self.ear.close()
+        self.booth.change_decoder(folder)
+        self.decoder, self.ear = decoder, PredictionEar(decoder.id, _FIND_SECONDS)
+        self.booth.renew_recorder()
+        self.facts = {**self.facts, "model_id": decoder.id}
+        # The new layer knows the participant already.
+        self.person = Person.start(self.person.calibration, decoder.dimensions)
+        self.ear.poll()
+        self.tell_state("session_resumed")
 
     def _wait_for_start(self) -> None:
         self.operator.poll()  # Start means what was ready when it was pressed

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 SESSION, OPERATOR = "PhysioEmo-Session", "PhysioEmo-Operator"
-COMMANDS = ("start", "pause", "resume", "abort", "skip", "note")
+COMMANDS = ("start", "pause", "resume", "abort", "skip", "refit", "note")
 """The events of the operator's stream; a note has a ``text``."""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -187,8 +188,10 @@ def _trial_figure(trials: Sequence[TrialStory]) -> Figure:
 
 
 def _person_blocks(story: SessionStory) -> list[Block]:
+    refits = [_refit_table(content) for content in story.refits]
     if not story.calibrations:
-        return [Note("The protocol asks for no calibration, or nothing was rated.", "missing")]
+        none = Note("The protocol asks for no calibration, or nothing was rated.", "missing")
+        return [*refits, none]
     last = story.calibrations[-1]
     rows = tuple(
         (
@@ -207,7 +210,32 @@ def _person_blocks(story: SessionStory) -> list[Block]:
     )
     used = [c["trial"] for c in story.calibrations if c["applied"]]
     note = f"In use from the trial after trial {used[0]} on." if used else "Never in use."
-    return [Note(note), Table(caption, columns, rows)]
+    return [*refits, Note(note), Table(caption, columns, rows)]
+
+
+def _refit_table(content: dict[str, Any]) -> Table:
+    rows = tuple(
+        (
+            dimension,
+            str(content["n_trials"][dimension]),
+            number_text(content["accuracy_before"][dimension]),
+            number_text(share),
+            "yes" if dimension in content["taken"] else "no",
+        )
+        for dimension, share in content["accuracy_after"].items()
+    )
+    columns = (
+        "dimension",
+        "trials",
+        "share right before",
+        "share right after",
+        "used from then on",
+    )
+    caption = (
+        f"The decoder's last layer fitted to the participant's trials (then model "
+        f"{content['model_id']}); every trial predicted by a fit to the others."
+    )
+    return Table(caption, columns, rows)
 
 
 def _latency_blocks(story: SessionStory) -> list[Block]:

@@ -140,6 +140,11 @@ def run_session(
     if options.resume:
         folder = SessionFolder.open(out)
         _refuse_another(folder, facts)
+        for line in folder.progress():
+            if line["what"] == "refit":
+                decoder_folder = folder.path / line["folder"]
+        decoder = _eeg_decoder(decoder_folder)
+        facts["model_id"] = decoder.id
     else:
         folder = SessionFolder.create(out, facts, protocol.text)
     steps, policy, person, ratings, last = _standing(protocol, decoder, options, folder)
@@ -177,7 +182,7 @@ def run_session(
             loop=loop,
             ear=ear,
             operator=operator,
-            decoder_window_seconds=decoder.recipe.window_samples / decoder.recipe.sfreq,
+            decoder=decoder,
             ratings=ratings,
             last=last,
             facts=_told(facts, protocol),
@@ -186,7 +191,7 @@ def run_session(
         reason = conductor.run(wait_for_start=options.wait_for_start)
         # What was said last is on its way to the recorder.
         time.sleep(_SETTLE_SECONDS)
-        ear.close()
+        conductor.ear.close()
     finally:
         operator.close()
         codes = booth.close()

@@ -67,8 +67,8 @@ class SessionStory:
         Its recordings, ready to be drawn.
     trials : dict of int to TrialStory
         By number.
-    calibrations : list of dict
-        What each rating taught.
+    calibrations, refits : list of dict
+        What each rating taught, and what came of fitting the last layer.
     problems, notes : list of (str, str)
         When, and what went wrong or was noted.
     reason : str
@@ -85,6 +85,7 @@ class SessionStory:
     sessions: tuple[Session, ...]
     trials: dict[int, TrialStory] = field(default_factory=dict)
     calibrations: list[dict[str, Any]] = field(default_factory=list)
+    refits: list[dict[str, Any]] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
     reason: str = "it was cut off"
@@ -147,6 +148,8 @@ def _hear(story: SessionStory, session: Session, blinded: bool) -> None:
             story.n_decisions += 1
         if event == "problem":
             story.problems.append((at, str(content["text"])))
+        elif event == "refit":
+            story.refits.append(content)
         elif event == "session_stop":
             story.reason = str(content["reason"])
         if trial is None:

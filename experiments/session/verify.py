@@ -122,9 +122,9 @@ def verify_session(path: str | Path, *, decoder_folder: str | Path | None = None
     """
     folder = SessionFolder.open(Path(path))
     facts = folder.facts
-    decoder = Decoder.load(decoder_folder or facts["decoder"])
+    decoders = _decoders(folder, decoder_folder or facts["decoder"])
     check = SessionCheck()
-    chain = _Chain(check, facts["model_id"])
+    chain = _Chain(check)
     if not folder.recordings:
         raise CallError(f"found no recording in {path}, expected one; was the session begun?")
     for recording_path in folder.recordings:
@@ -136,7 +136,9 @@ def verify_session(path: str | Path, *, decoder_folder: str | Path | None = None
             continue
         check.gaps += [f"{name}: {note}" for note in recording.notes]
         if _has(recording, PREDICTIONS) and _has(recording, QUALITY):
-            check.predictions[name] = check_predictions(recording, decoder)
+            source_id = recording.description(recording.key(PREDICTIONS)).source_id
+            used = next((d for i, d in decoders.items() if source_id.endswith(i)), decoders[""])
+            check.predictions[name] = check_predictions(recording, used)
         else:
             check.gaps.append(f"{name} has no predictions")
         chain.follow(name, recording)
@@ -147,6 +149,17 @@ def verify_session(path: str | Path, *, decoder_folder: str | Path | None = None
     return check
 
 
+def _decoders(folder: SessionFolder, first: str | Path) -> dict[str, Decoder]:
+    """Return the decoders of a session by their ids; the one that it began with also as ``""``."""
+    begun = Decoder.load(first)
+    fitted = [
+        Decoder.load(folder.path / line["folder"])
+        for line in folder.progress()
+        if line["what"] == "refit"
+    ]
+    return {**{d.id: d for d in (begun, *fitted)}, "": begun}
+
+
 def _has(recording: Recording, name: str) -> bool:
     return any(recording.description(key).name == name for key in recording.streams)
 
@@ -154,8 +167,8 @@ def _has(recording: Recording, name: str) -> bool:
 class _Chain:
     """Goes through what the conductor said, and decides again."""
 
-    def __init__(self, check: SessionCheck, model_id: str) -> None:
-        self.check, self.model_id = check, model_id
+    def __init__(self, check: SessionCheck) -> None:
+        self.check = check
         self.trials: set[int] = set()
         self.policy: PolicyState | None = None
         self.person = Person.start(None, DIMENSIONS)
@@ -167,7 +180,7 @@ class _Chain:
 
     def follow(self, name: str, recording: Recording) -> None:
         """Go through one recording."""
-        self.name, self.heard = name, heard_in(recording, self.model_id)
+        self.name, self.heard = name, heard_in(recording, "")
         for _, content in session_events(recording):
             work = {
                 "session_start": self._begin,

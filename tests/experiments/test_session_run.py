@@ -17,12 +17,15 @@ import pytest
 
 from physioemo import open_recording
 from physioemo.experiments.decoder import Decoder
+from physioemo.experiments.session.messages import OPERATOR, EventOutlet
 from physioemo.experiments.session.recompute import check_predictions
 from physioemo.experiments.session.story import tell_story
 from physioemo.experiments.session.verify import heard_in, session_events, verify_session
 from physioemo.experiments.training import untrained_decoder
 from tests.conftest import ROOT
+from tests.lsl import producing
 from tests.simulated import simulated_recording
+from tests.streams import eeg_description
 
 pytestmark = pytest.mark.lsl
 
@@ -39,7 +42,7 @@ def protocol(n_planned=1, n_adaptive=2, seconds=2.5):
     lines += ["[[block]]", 'name = "a"', f"n_trials = {n_planned}", "fixation_seconds = 0.3"]
     lines += ["[[block]]", 'name = "b"', 'order = "adaptive"', f"n_trials = {n_adaptive}"]
     lines += ["fixation_seconds = 0.3"]
-    for name, arousal in (("calm", -0.7), ("plain", 0.1), ("thrill", 0.8)):
+    for name, arousal in (("calm", -0.7), ("plain", 0.45), ("thrill", 0.8)):
         lines += ["[[stimulus]]", f'id = "{name}"', 'kind = "text"', f'text = "{name}"']
         lines += [f"seconds = {seconds}", "valence = 0.4", f"arousal = {arousal}"]
     return "\n".join(lines) + "\n"
@@ -53,8 +56,9 @@ def decoder(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def running(path, decoder, out, *options, at_once=True):
-    command = [sys.executable, "-u", "-m", "physioemo", "session", "run", str(path), "--simulate"]
+def running(path, decoder, out, *options, at_once=True, rig=None):
+    command = [sys.executable, "-u", "-m", "physioemo", "session", "run", str(path)]
+    command += ["--rig", str(rig)] if rig else ["--simulate"]
     command += ["--decoder", str(decoder), "--out", str(out), "--headless"]
     command += ["--at-once"] if at_once else []
     pipe = subprocess.PIPE
@@ -255,6 +259,56 @@ def test_neurofeedback_is_published_recorded_and_computed_again(decoder, tmp_pat
     assert np.isin(fitted["raw_time"].values, raw["raw_time"].values).all()
     assert verify_session(out).passed
     assert json.loads((out / "decisions.json").read_text("utf-8"))["participant"] == "P1"
+
+
+def test_a_refitted_decoder_goes_on_in_a_recording_of_its_own(decoder, tmp_path):
+    path, out = tmp_path / "short.toml", tmp_path / "P1"
+    path.write_text(protocol(n_planned=8, n_adaptive=2), "utf-8")
+    operator = EventOutlet(OPERATOR)
+    with running(path, decoder, out, "--no-page") as child:
+        wait_for(lambda: has_begun(out, 8))
+        operator.send("refit")
+        said, errors = child.communicate(timeout=240)
+    assert child.returncode == 0, errors
+    story = tell_story(out)
+    assert "held-out trials predicted: " in said and story.reason == "finished"
+    (told,) = story.refits
+    assert told["n_trials"]["arousal"] >= 6 and len(story.usable) == 10
+    check = verify_session(out)
+    assert check.passed and not check.differences
+    assert len(check.predictions) == (2 if told["taken"] else 1)
+    assert all(c.n_identical > 5 for c in check.predictions.values())
+
+
+def test_with_a_rig_it_is_a_persons_session(decoder, tmp_path):
+    loaded = Decoder.load(decoder)
+    names = ", ".join(f'"{n}"' for n in loaded.ch_names)
+    rig, path, out = tmp_path / "lab.toml", tmp_path / "short.toml", tmp_path / "P1"
+    stream = f'name = "Amp"\nsfreq = 250\nchannels = [{names}]\n'
+    rig.write_text(f'name = "Lab"\n[streams.eeg]\n{stream}', "utf-8")
+    text = protocol().replace("[calibration]", "timeout_seconds = 1\n[calibration]")
+    path.write_text(text, "utf-8")
+    rng = np.random.default_rng(0)
+    amplifier = eeg_description(32, 250.0, name="Amp", ch_names=loaded.ch_names)
+    other = eeg_description(32, 250.0, name="Other", source_id="x", ch_names=loaded.ch_names)
+
+    def noise(index):
+        return rng.normal(0, 20, (len(index), 32)).astype(np.float32)
+
+    with (
+        producing(amplifier, noise),
+        producing(other, noise),
+        running(path, decoder, out, "--no-page", rig=rig) as child,
+    ):
+        said, errors = child.communicate(timeout=180)
+    assert child.returncode == 0, errors
+    assert "SIMULATED" not in said
+    recording = open_recording(out / "recording-1.zarr")
+    names = {recording.description(k).name for k in recording.streams}
+    assert {"Amp", "PhysioEmo-VAD", "PhysioEmo-Session"} <= names and "Other" not in names
+    # Nobody answered: nothing is learnt, and the choice rests on what is expected.
+    assert not recording.simulated and not recording.ratings.sizes["trial"]
+    assert verify_session(out).passed and len(recording.trials["trial"]) == 3
 
 
 def small_disk(tmp_path):

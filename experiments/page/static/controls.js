@@ -9,7 +9,7 @@ export class Controls {
     this.page = page;
     this.token = token;
     this.eeg = eeg;
-    for (const event of ["start", "pause", "resume", "skip"]) $(event).onclick = () => this.send({ event });
+    for (const event of ["start", "pause", "resume", "skip", "refit"]) $(event).onclick = () => this.send({ event });
     $("abort").onclick = () => this.askAbort();
     $("keep").onclick = () => $("confirm").close();
     $("really").onclick = () => { $("confirm").close(); this.send({ event: "abort" }); };
