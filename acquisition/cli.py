@@ -144,7 +144,7 @@ def record(
     if led:
         options["should_stop"] = Leader().is_gone
     try:
-        with status_display() as show:
+        with status_display(out) as show:
             summary = start_recording(out, overwrite=overwrite, on_status=show, **options)
     except KeyboardInterrupt:
         refuse_unsealed(out)

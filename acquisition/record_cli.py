@@ -205,7 +205,7 @@ def run_remote_control(
     rig = read_rig(rig_file) if rig_file else None
 
     def record(out: Path, *, should_stop: Callable[[], bool], on_status: Any) -> Any:
-        with status_display() as show:
+        with status_display(out) as show:
             return start_recording(
                 out,
                 rig_file=rig_file,

@@ -269,6 +269,12 @@ def find_problems(
                 "numbers; they are kept as they came and masked in every feature, check the "
                 "electrodes and the device's app"
             )
+        if quality["n_lost"]:
+            problems.append(
+                f"{what}: found that its own counter skips {quality['n_lost']} samples, expected "
+                "none; the device or its program lost them before they were sent, check its radio "
+                "link and its buffer"
+            )
         if quality["gaps"]:
             n, total = len(quality["gaps"]), sum(g["duration_seconds"] for g in quality["gaps"])
             problems.append(

@@ -63,23 +63,43 @@ def import_(
 
 
 def print_quality(quality: dict[str, Any]) -> None:
-    """Print one line per stream."""
+    """Print a line per stream on what came, and one on how well it is on the session's clock."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("stream", "samples", "seconds", "nominal Hz", "measured Hz", "gaps", "missing"):
-        table.add_column(column, justify="left" if column == "stream" else "right")
+    came = _table("stream", "received", "expected", "nominal Hz", "measured Hz", "gaps", "missing")
+    clock = _table("stream", "jitter ms", "clock drift ppm", "sync error ms")
     for key, q in quality.items():
         nominal, measured = q["nominal_rate_hz"], q["measured_rate_hz"]
-        table.add_row(
+        came.add_row(
             escape(key),
             str(q["n_samples"]),
-            f"{q['duration_seconds']:.1f}",
+            str(q["n_expected"]) if nominal else "-",
             f"{nominal:g}" if nominal else "irregular",
             f"{measured:.2f}" if math.isfinite(measured) and nominal else "-",
             str(len(q["gaps"])),
             str(q["n_missing_values"]),
         )
-    Console(highlight=False).print(table)
+        clock.add_row(
+            escape(key),
+            _shown(1e3 * q["jitter_seconds"], 3),
+            _shown(q["clock_drift_ppm"], 1),
+            _shown(1e3 * q["sync_error_seconds"], 3),
+        )
+    console = Console(highlight=False)
+    console.print(came)
+    if any(math.isfinite(q["sync_error_seconds"]) for q in quality.values()):
+        console.print(clock)
+
+
+def _table(*columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left")
+    return table
+
+
+def _shown(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"

@@ -6,13 +6,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from physioemo.clock import find_gaps, measured_rate
+from physioemo.clock import find_gaps, fit_clock, measured_rate
 from physioemo.clock_epochs import Connection, CorrectedTime, correct_connections
 from physioemo.description import CHANNEL_FORMATS, StreamDescription
 from physioemo.errors import DataError, SignalError
 from physioemo.units import conversion_factor, joint_unit
 
 __all__ = ["describe_stream", "make_stream", "signal_in_unit", "stream_quality"]
+
+_FEWEST_OFFSETS = 3
+_FEWEST_COUNTS = 100
+_COUNTERS = {"nseq", "samplecounter", "counter"}
 
 _FORMAT_OF = {dtype: name for name, dtype in CHANNEL_FORMATS.items() if dtype}
 
@@ -167,7 +171,11 @@ def stream_quality(stream: xr.Dataset) -> dict[str, Any]:
         ``duration_seconds``; ``nominal_rate_hz`` and ``measured_rate_hz``; ``gaps`` (list of
         ``{"onset_seconds", "duration_seconds"}``); ``n_missing_values`` (NaN or infinite);
         ``flat_channels`` (never change); ``jitter_seconds`` (standard deviation of the stamp
-        steps).
+        steps); ``clock_drift_ppm`` (of the device's computer against the session's clock) and
+        ``sync_error_seconds`` (how far 95 % of the measured offsets are from their line, no less
+        than half the shortest round trip), both of the last connection and NaN with fewer than
+        three measurements; ``n_lost`` (samples that the device's own counter says were lost, None
+        if it has none).
     """
     time, sfreq = stream["time"].values, float(stream.attrs["sfreq"])
     gaps = find_gaps(time, sfreq)
@@ -190,4 +198,41 @@ def stream_quality(stream: xr.Dataset) -> dict[str, Any]:
         "n_missing_values": int((~np.isfinite(values)).sum()) if values.dtype.kind == "f" else 0,
         "flat_channels": [n for n, f in zip(names, flat, strict=False) if f],
         "jitter_seconds": float(within.std()) if len(within) and sfreq > 0 else float("nan"),
+        **_clock_quality(stream),
+        "n_lost": _lost_by_counter(names, values),
+    }
+
+
+def _lost_by_counter(names: list[str], values: np.ndarray) -> int | None:
+    """Return how many samples a device's counter has skipped; None without one that counts by 1."""
+    found = [i for i, name in enumerate(names) if name.casefold() in _COUNTERS]
+    if not found or values.dtype.kind not in "fiu" or len(values) < _FEWEST_COUNTS:
+        return None
+    count = values[:, found[0]].astype(float)
+    if not np.isfinite(count).all():
+        return None
+    step = np.diff(count)
+    if np.median(step) != 1:
+        return None
+    # A counter that begins again has reached its end: the largest number that it ever shows.
+    modulus = count.max() + 1 if (step < 0).any() else np.inf
+    # A sample that came twice is not lost.
+    return int(np.where(step == 0, 0, np.mod(step - 1, modulus)).sum())
+
+
+def _clock_quality(stream: xr.Dataset) -> dict[str, float]:
+    """Return drift and synchronisation error of a stream's last connection."""
+    triples = np.asarray(stream["clock_offset"].values, float) if "clock_offset" in stream else None
+    returned = list(stream.attrs.get("reconnected_samples", ()))
+    if triples is not None and returned and returned[-1] < stream.sizes["time"]:
+        triples = triples[triples[:, 0] >= stream["raw_time"].values[returned[-1]]]
+    if triples is None or len(triples) < _FEWEST_OFFSETS:
+        return {"clock_drift_ppm": float("nan"), "sync_error_seconds": float("nan")}
+    at, offset, round_trip = triples.T
+    line = fit_clock(at, offset)
+    fitted = line.intercept_seconds + line.drift * (at - line.centre_seconds)
+    scatter = float(np.percentile(np.abs(offset - fitted), 95))
+    return {
+        "clock_drift_ppm": -1e6 * line.drift,
+        "sync_error_seconds": max(scatter, float(round_trip.min()) / 2),
     }
