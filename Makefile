@@ -11,9 +11,9 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/physioemo demo --out demo --overwrite
 
-# Two workers, each on one core; all tests of live streams run in one of them.
+# Two workers, each on one core; the tests of a file run in one of them, on its fixtures.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench_features.py

@@ -26,17 +26,6 @@ os.environ["LSLAPICFG"] = str(_LSL)
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Let parallel workers (pytest -n) share the files, and one of them have all of LSL.
-
-    Streams are timed: two tests of them at once would measure each other.
-    """
-    for item in items:
-        alone = item.get_closest_marker("lsl") is not None
-        item.add_marker(pytest.mark.xdist_group("lsl" if alone else item.location[0]))
-
-
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """Where nothing may be missing, a skipped test is a failed one."""
