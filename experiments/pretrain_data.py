@@ -108,7 +108,8 @@ def read_stores(paths: Sequence[Path], families: Sequence[str] = ()) -> Unlabell
 
 def _read_store(path: Path, families: Sequence[str]) -> UnlabelledData:
     with open_features(path) as store:
-        there = [str(n) for n in store.data_vars if f"{n}_present" in store.data_vars]
+        # Sorted: a folder lists its arrays in any order, and the order decides the numbers.
+        there = sorted(str(n) for n in store.data_vars if f"{n}_present" in store.data_vars)
         wanted = [f.replace("-", "_") for f in families] or [
             f for f in there if _by_default(store, f)
         ]

@@ -375,7 +375,7 @@ def test_live_traces_move_and_notes_and_commands_arrive_over_lsl(tab):
         for _ in range(16):
             tab.keyboard.press("Tab")
             order.append(tab.evaluate("document.activeElement.id"))
-        assert "start,pause,resume,skip,abort,text,,log" in ",".join(order)
+        assert "start,pause,resume,skip,refit,abort,text,,log" in ",".join(order)
         assert tab.errors == []
 
 

@@ -260,6 +260,9 @@ def test_every_encoder_can_be_pretrained_beside_the_others():
         "audio-wave": ({}, torch.randn(n, 1600)),
         "video-tubelets": ({}, {"values": torch.randn(n, 4, 32, 32, 3),
                                 "time_seconds": torch.arange(4.0).expand(n, 4)}),
+        "frame-backbone": ({}, {"values": torch.randn(n, 4, 32, 32, 3),
+                                "time_seconds": torch.arange(4.0).expand(n, 4)}),
+        "wave-backbone": ({}, torch.randn(n, 4000)),
     }  # fmt: skip
     assert set(about) == set(ENCODERS)
     encoders = {f"m{i}": {"encoder": k, **a} for i, (k, (a, _)) in enumerate(about.items())}
