@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -13,8 +14,11 @@ from physioemo.acquisition.publish import Block
 from physioemo.acquisition.publish_faults import publish_with_faults
 from physioemo.acquisition.simulated_session import simulate_session
 from physioemo.description import StreamDescription
+from physioemo.recording import Recording
 
-__all__ = ["publish_participant", "simulated_blocks", "simulated_streams"]
+__all__ = ["publish_participant", "simulated_blocks", "simulated_recording", "simulated_streams"]
+
+_TRIAL_SECONDS, _REST_SECONDS = 8.0, 2.0
 
 
 def publish_participant(
@@ -103,3 +107,27 @@ def simulated_streams(
         )
         for key, description in described.items()
     }
+
+
+def simulated_recording(
+    path: str | Path, *, n_trials: int, seed: int = 0, effect: float = 1.0, session: int = 1
+) -> Recording:
+    """Write a recording of the simulated participant at once, without LSL; it says so.
+
+    Parameters
+    ----------
+    path : str or Path
+        The store to create.
+    n_trials : int
+        Trials of 8 s with 2 s of rest before and after.
+    seed, effect, session
+        See :class:`physioemo.acquisition.participant_config.ParticipantConfig`.
+    """
+    from physioemo.store import create_recording
+    from physioemo.stream import make_stream
+
+    config = ParticipantConfig(seed, effect=effect, session=session)
+    seconds = (_TRIAL_SECONDS + _REST_SECONDS) * n_trials + _REST_SECONDS
+    made = simulated_streams(config, duration_seconds=seconds)
+    streams = {d.name: make_stream(x, d, time=t) for d, x, t in made.values()}
+    return create_recording(path, streams, attrs={"simulated": True})

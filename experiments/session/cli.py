@@ -29,7 +29,11 @@ def new(path: Path, template: str) -> None:
 
 @session.command()
 @click.argument("protocol", type=click.Path(path_type=Path))
-@click.option("--decoder", type=click.Path(path_type=Path), help="Folder of 'physioemo train'.")
+@click.option(
+    "--decoder",
+    type=click.Path(path_type=Path),
+    help="Folder of 'physioemo train'; with --simulate one is trained if not named.",
+)
 @click.option(
     "--rig", type=click.Path(path_type=Path), help="Streams that are recorded and decoded."
 )
@@ -78,12 +82,15 @@ def run(
         declared = read_protocol(protocol)
         who = participant or declared.participants[0]
         click.echo(timeline(declared, who, session_name or declared.sessions[0]))
-        click.echo(f"Next: physioemo session run {in_shell(protocol)} --decoder DIR --out FOLDER")
+        click.echo(
+            f"Next: physioemo session run {in_shell(protocol)} --rig RIG.toml --decoder DIR --out "
+            "FOLDER, or, without a person, with --simulate --out FOLDER"
+        )
         return 0
-    if decoder is None or out is None or simulate == (rig is not None):
+    if out is None or simulate == (rig is not None) or (decoder is None and not simulate):
         raise click.UsageError(
-            "found no --decoder, no --out, or not one of --rig and --simulate, expected such as: "
-            f"physioemo session run {in_shell(protocol)} --decoder decoder --simulate --out s1"
+            "found no --out, not one of --rig and --simulate, or a rig without --decoder, expected "
+            f"such as: physioemo session run {in_shell(protocol)} --simulate --out s1"
         )
     from physioemo.acquisition.lsl import configure_quietly
     from physioemo.experiments.session.run import SessionOptions, run_session
@@ -93,6 +100,8 @@ def run(
     page_options += ("--open",) if open_it else ()
     if simulate:
         click.echo("The participant is SIMULATED: no person takes part.")
+        decoder = decoder or _simulated_decoder(out, seed, effect)
+    assert decoder is not None  # noqa: S101 -- a rig without one was refused
     outcome = run_session(
         protocol,
         decoder,
@@ -113,6 +122,34 @@ def run(
         on_say=_say,
     )
     return _print_outcome(outcome)
+
+
+def _simulated_decoder(out: Path, seed: int, effect: float) -> Path:
+    """Return the decoder that goes with a simulated session, and say what it is."""
+    import json
+
+    import torch
+
+    from physioemo.experiments.cli import print_scores
+    from physioemo.experiments.session.simulated_decoder import simulated_decoder
+    from physioemo.experiments.training import EVALUATION_JSON
+    from physioemo.progress import progress
+
+    folder = out.with_name(f"{out.name}-decoder")
+    if folder.exists():
+        click.echo(f"No --decoder: it is {folder}.")
+        return simulated_decoder(folder, seed=seed, effect=effect)
+    click.echo(
+        "No --decoder: one is trained on a SIMULATED recording of the same participant, to "
+        f"{folder}."
+    )
+    torch.set_num_threads(1)  # of several threads each waits for the others
+    with progress("training", 1.0) as update:
+        simulated_decoder(
+            folder, seed=seed, effect=effect, on_progress=lambda _, k, n: update(k / n)
+        )
+    print_scores(json.loads((folder / EVALUATION_JSON).read_text("utf-8")))
+    return folder
 
 
 def _say(text: str) -> None:
