@@ -1,7 +1,8 @@
 """The table of feature families: one row each.
 
 A new family is a module with a :class:`physioemo.features.family.Family` and a row here; the
-contract tests take it up by themselves.
+contract tests take it up by themselves. Families that read the stimulus instead of a stream have a
+table of their own, :data:`physioemo.features.stimulus_family.STIMULUS_FAMILIES`.
 """
 
 from collections.abc import Mapping

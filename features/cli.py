@@ -41,6 +41,15 @@ _RECORDING = "recording"
 )
 @click.option("--smoothing-windows", default=5, show_default=True, help="Of the moving average.")
 @click.option("--hrv-window-seconds", default=30.0, show_default=True)
+@click.option(
+    "--stimuli",
+    type=click.Path(path_type=Path),
+    help="Files that were shown, a folder or a table (TOML, CSV), for audio, audio-descriptors, "
+    "video, video-descriptors.",
+)
+@click.option("--allow-missing-stimuli", is_flag=True, help="Mask stimuli that have no file.")
+@click.option("--stimulus-mels", default=128, show_default=True, help="Bands of audio.")
+@click.option("--stimulus-pictures", default=4, show_default=True, help="In a window of video.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
 @click.option("--scheduler", help="A running dask scheduler, such as tcp://host:8786.")
 @click.option("--exclude-damaged", is_flag=True, help="Leave out files that cannot be read.")
@@ -68,7 +77,8 @@ def preprocess(
 
     overrides = Overrides.parse(ch_names, unit, rates)
     sources, synthetic = _sources(dataset, path, overrides)
-    recipe = _recipe(options, sources)
+    stimuli = _stimuli(options)
+    recipe = _recipe(options, sources, stimuli)
     with progress("preprocessing", 1.0) as update:
         result = run(
             sources,
@@ -80,6 +90,7 @@ def preprocess(
             overwrite=overwrite,
             exclude_damaged=exclude_damaged,
             attrs={"synthetic": synthetic},
+            stimuli=stimuli,
             on_progress=lambda done, total: update(done / max(total, 1.0)),
         )
     for name, why in result.excluded.items():
@@ -122,11 +133,23 @@ def _sources(dataset: str, path: Path, overrides: Overrides) -> tuple[list[Any],
     return row.sources(folder, **(note or {})), note is not None
 
 
-def _recipe(options: dict[str, Any], sources: list[Any]) -> Any:
+def _stimuli(options: dict[str, Any]) -> Any:
+    """Return the files that were shown, if they are given."""
+    where, allow = options.pop("stimuli"), options.pop("allow_missing_stimuli")
+    if where is None:
+        return None
+    from physioemo.features.stimulus_files import find_stimuli
+
+    cache = Path(click.get_app_dir("physioemo")) / "stimuli"
+    return find_stimuli(where, cache=cache, allow_missing=allow)
+
+
+def _recipe(options: dict[str, Any], sources: list[Any], stimuli: Any) -> Any:
     from physioemo.features.catalogue import FAMILIES
     from physioemo.features.conditioning import Conditioning
     from physioemo.features.entropy_recipe import BANDS
     from physioemo.features.preprocess_recipe import PreprocessRecipe
+    from physioemo.features.stimulus_family import STIMULUS_FAMILIES, StimulusCut
 
     names = [n.strip() for n in options.pop("features").split(",") if n.strip()]
     if names == ["all"]:
@@ -134,15 +157,21 @@ def _recipe(options: dict[str, Any], sources: list[Any]) -> Any:
         kinds = {first.description(k).modality for k in first.streams}
         fitting = [f.name for f in FAMILIES.values() if kinds & set(f.modalities)]
         names = [n for n in fitting if n != "raw"]
+        names += [n for n, f in STIMULUS_FAMILIES.items() if stimuli and not f.large]
     bands = options.pop("bands")
     edges = ("reference", "highpass_hz", "lowpass_hz", "notch_hz")
     conditioning = Conditioning(**{k: options.pop(k) for k in edges})
     hop = options.pop("hop_seconds")
+    cut = StimulusCut(
+        n_mels=options.pop("stimulus_mels"), n_pictures=options.pop("stimulus_pictures")
+    )
     return PreprocessRecipe(
         features=tuple(names),
         bands=_parse_bands(bands) if bands else dict(BANDS),
         conditioning=conditioning,
         hop_seconds=options["window_seconds"] if hop is None else hop,
+        stimuli=dict(stimuli.sha256) if stimuli else {},
+        stimulus_cut=cut,
         **options,
     )
 

@@ -7,7 +7,6 @@ NaN and not ``present``.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,13 +15,21 @@ import xarray as xr
 
 from physioemo.clock import segment_bounds
 from physioemo.description import StreamDescription
-from physioemo.errors import AmbiguousStreamError, CallError, DataError, NoStreamError
+from physioemo.errors import AmbiguousStreamError, CallError, NoStreamError
 from physioemo.features.conditioning import condition
 from physioemo.features.eeg_windows import eeg_channels
 from physioemo.features.entropy_family import FILTER_MEMORY_SECONDS
 from physioemo.features.family import Extractor, Family, WindowGrid
+from physioemo.features.preprocess_arrays import (
+    family_arrays,
+    recording_columns,
+    stimulus_arrays,
+    window_columns,
+)
 from physioemo.features.preprocess_recipe import SMOOTHED, PreprocessRecipe
+from physioemo.features.preprocess_trials import Trial, count_windows, n_windows, trials_of
 from physioemo.features.smoothing import smooth
+from physioemo.features.stimulus_files import StimulusFiles
 from physioemo.recording import Recording
 from physioemo.stream import describe_stream
 
@@ -30,7 +37,6 @@ __all__ = ["recording_features"]
 
 _COORDINATES = ("subject", "session", "trial", "stimulus", "onset_seconds", "trial_seconds")
 _SHARED_AXES = ("channel", "band")
-_TRIAL_COLUMNS = ("onset_seconds", "duration_seconds", "stimulus")
 
 
 @dataclass(frozen=True)
@@ -49,16 +55,13 @@ class _Stream:
         return self.description.modality == "eeg"
 
 
-@dataclass(frozen=True)
-class _Trial:
-    number: int
-    onset_seconds: float
-    duration_seconds: float
-    stimulus: str
-    baseline: tuple[float, float] | None
-
-
-def recording_features(recording: Recording, recipe: PreprocessRecipe, *, name: str) -> xr.Dataset:
+def recording_features(
+    recording: Recording,
+    recipe: PreprocessRecipe,
+    *,
+    name: str,
+    stimuli: StimulusFiles | None = None,
+) -> xr.Dataset:
     """Return the features of the windows of all trials.
 
     Parameters
@@ -69,6 +72,8 @@ def recording_features(recording: Recording, recipe: PreprocessRecipe, *, name: 
         What to compute.
     name : str
         What the recording is called where it states no subject.
+    stimuli : StimulusFiles, optional
+        The files of the recipe's stimuli, where families read them.
 
     Returns
     -------
@@ -84,21 +89,26 @@ def recording_features(recording: Recording, recipe: PreprocessRecipe, *, name: 
     ------
     NoStreamError
         If no stream fits a family.
+    CallError
+        If a stimulus has no file, and that is not allowed.
     DataError
-        If there are no trials, or one has no baseline where the recipe needs it.
+        If there are no trials, or one has no baseline where the recipe needs it, or a file is not
+        the one that was shown.
     """
     streams = _open_streams(recording, recipe)
-    trials = list(_trials(recording, recipe))
-    tables = [_trial_values(trial, streams, recipe) for trial in trials]
-    counts = [next(iter(t.values())).shape[0] for t in tables]
+    trials = list(trials_of(recording, recipe))
+    counts = [count_windows(trial, recipe) for trial in trials]
+    tables = [_trial_values(t, n, streams, recipe) for t, n in zip(trials, counts, strict=True)]
     extractors = {k: e for s in streams for k, e in s.extractors.items()}
     arrays: dict[str, Any] = {}
     for family in recipe.families:
         extractor = extractors[family.name]
         values = np.concatenate([t[family.name] for t in tables])
-        arrays |= _family_arrays(family, values, extractor)
-    arrays |= _window_columns(recording, trials, counts, recipe)
-    arrays |= _recording_columns(recording, name, sum(counts))
+        own = {_axis(family, k): v for k, v in extractor.coords.items()}
+        arrays |= family_arrays(family.name, values, own, extractor.units, extractor.fingerprint)
+    arrays |= stimulus_arrays(recording, recipe, trials, counts, stimuli)
+    arrays |= window_columns(recording, trials, counts, recipe)
+    arrays |= recording_columns(recording, name, sum(counts))
     return xr.Dataset(arrays).set_coords(_COORDINATES)
 
 
@@ -163,44 +173,10 @@ def _eeg_in_microvolts(
     )
 
 
-def _trials(recording: Recording, recipe: PreprocessRecipe) -> Iterator[_Trial]:
-    table, events = recording.trials, recording.events
-    if not table.sizes["trial"]:
-        raise DataError(
-            "found no trials, expected at least one; record trial_start and trial_stop markers"
-        )
-    kinds = events["description"].values.astype(object)
-    baselines = [
-        (float(onset), float(seconds))
-        for onset, seconds, kind in zip(
-            events["onset_seconds"].values, events["duration_seconds"].values, kinds, strict=True
-        )
-        if kind == "baseline"
-    ]
-    columns = (table["trial"].values, *(table[c].values for c in _TRIAL_COLUMNS))
-    previous = -math.inf
-    for number, onset, duration, stimulus in zip(*columns, strict=True):
-        own = [b for b in baselines if previous <= b[0] and b[0] + b[1] <= onset + 1e-3]
-        if recipe.baseline == "subtract" and not own:
-            raise DataError(
-                f"found no baseline before trial {number}, expected one to subtract; use "
-                "--baseline none"
-            )
-        baseline = own[-1] if own and recipe.baseline == "subtract" else None
-        yield _Trial(int(number), float(onset), float(duration), str(stimulus), baseline)
-        previous = float(onset)
-
-
 def _trial_values(
-    trial: _Trial, streams: list[_Stream], recipe: PreprocessRecipe
+    trial: Trial, n: int, streams: list[_Stream], recipe: PreprocessRecipe
 ) -> dict[str, np.ndarray]:
-    """Return each family's values (window, ...) of one trial, all with as many windows."""
-    n = _n_windows(trial.duration_seconds, recipe)
-    if not n:
-        raise DataError(
-            f"found trial {trial.number} of {trial.duration_seconds:g} s, expected at least one "
-            f"window of {recipe.window_seconds:g} s; use shorter windows"
-        )
+    """Return each family's values (window, ...) of the windows of one trial."""
     found: dict[str, np.ndarray] = {}
     for stream in streams:
         values = _interval_values(stream, trial.onset_seconds, n, recipe)
@@ -212,17 +188,11 @@ def _trial_values(
     return found
 
 
-def _n_windows(duration_seconds: float, recipe: PreprocessRecipe) -> int:
-    hops = (duration_seconds - recipe.window_seconds) / recipe.hop_seconds
-    # Stamps and markers carry noise: a thousandth of a hop decides nothing.
-    return max(0, math.floor(hops + 1e-3) + 1)
-
-
-def _baseline_mean(trial: _Trial, stream: _Stream, recipe: PreprocessRecipe) -> np.ndarray:
+def _baseline_mean(trial: Trial, stream: _Stream, recipe: PreprocessRecipe) -> np.ndarray:
     """Return the mean entropy (channel, band) over the windows of the baseline."""
     assert trial.baseline is not None  # noqa: S101  (the caller has looked)
     onset, duration = trial.baseline
-    n = _n_windows(duration, recipe)
+    n = n_windows(duration, recipe)
     if not n:
         raise CallError(
             f"found a baseline of {duration:g} s before trial {trial.number}, expected at least "
@@ -236,13 +206,13 @@ def _baseline_mean(trial: _Trial, stream: _Stream, recipe: PreprocessRecipe) -> 
 
 
 def _interval_values(
-    stream: _Stream, onset_seconds: float, n_windows: int, recipe: PreprocessRecipe
+    stream: _Stream, onset_seconds: float, n: int, recipe: PreprocessRecipe
 ) -> dict[str, np.ndarray]:
-    """Return the values (window, ...) of `n_windows` windows from an onset."""
+    """Return the values (window, ...) of `n` windows from an onset."""
     memory = [e.warm_up_seconds for e in stream.extractors.values()]
     if stream.is_eeg and recipe.conditioning.filters:
         memory.append(FILTER_MEMORY_SECONDS)
-    signal, lead = _cut(stream, onset_seconds, n_windows, max(memory))
+    signal, lead = _cut(stream, onset_seconds, n, max(memory))
     if stream.is_eeg:
         description = stream.description
         names, sfreq = description.ch_names, description.sfreq
@@ -286,83 +256,3 @@ def _axis(family: Family, axis: str) -> str:
     name = family.name.replace("-", "_")
     shared = family.modalities == ("eeg",) and axis in _SHARED_AXES
     return axis if shared or axis.startswith(f"{name}_") else f"{name}_{axis}"
-
-
-def _family_arrays(family: Family, values: np.ndarray, extractor: Extractor) -> dict[str, Any]:
-    name = family.name.replace("-", "_")
-    own = {_axis(family, k): v for k, v in extractor.coords.items()}
-    dims = tuple(own)
-    present = np.isfinite(values)
-    count = present.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(present, values, 0.0).sum(axis=0) / count
-        squares = np.where(present, (values - mean) ** 2, 0.0).sum(axis=0)
-        std = np.sqrt(squares / count)
-    attrs = {"recipe_fingerprint": extractor.fingerprint, "units": ", ".join(extractor.units)}
-    return {
-        **{axis: (axis, _text(entries)) for axis, entries in own.items()},
-        name: (("window", *dims), np.where(present, values, np.nan), attrs),
-        f"{name}_present": (("window", *dims), present),
-        f"{name}_mean": (("recording", *dims), mean[None]),
-        f"{name}_std": (("recording", *dims), std[None]),
-    }
-
-
-def _window_columns(
-    recording: Recording, trials: list[_Trial], counts: list[int], recipe: PreprocessRecipe
-) -> dict[str, Any]:
-    since = np.concatenate([np.arange(n) * recipe.hop_seconds for n in counts])
-    onset = np.repeat([t.onset_seconds for t in trials], counts)
-    numbers = np.repeat([t.number for t in trials], counts)
-    columns: dict[str, Any] = {
-        "trial": ("window", numbers),
-        "stimulus": ("window", _text(np.repeat([t.stimulus for t in trials], counts))),
-        "onset_seconds": ("window", onset + since),
-        "trial_seconds": ("window", since),
-    }
-    ratings = recording.ratings
-    if ratings.sizes["trial"]:
-        rows = {
-            int(t): r
-            for t, r in zip(ratings["trial"].values, ratings["rating"].values, strict=True)
-        }
-        nothing = np.full(ratings.sizes["dimension"], np.nan)
-        rated = np.array([rows.get(t.number, nothing) for t in trials])
-        columns["rating"] = (
-            ("window", "dimension"),
-            np.repeat(rated, counts, axis=0),
-            dict(ratings.attrs),
-        )
-        columns["dimension"] = ("dimension", _text(ratings["dimension"].values))
-    others = [c for c in recording.trials.data_vars if c not in _TRIAL_COLUMNS]
-    for column in others:
-        values = recording.trials[column].values
-        by_window = np.repeat(
-            values.astype(object) if values.dtype.kind in "OUT" else values, counts
-        )
-        columns[str(column)] = ("window", by_window)
-    return columns
-
-
-def _recording_columns(recording: Recording, name: str, n_windows: int) -> dict[str, Any]:
-    attrs = recording.attrs
-    subject, session = str(attrs.get("subject") or name), str(attrs.get("session") or "1")
-    simulated = recording.simulated or bool(attrs.get("synthetic", False))
-    own = {
-        "recording_name": name,
-        "recording_subject": subject,
-        "recording_session": session,
-        "recording_notes": "; ".join(recording.notes),
-        "recording_source_file": str(attrs.get("source_file", name)),
-        "recording_source_fingerprint": str(attrs.get("source_fingerprint", "")),
-    }
-    columns: dict[str, Any] = {k: ("recording", _text([v])) for k, v in own.items()}
-    columns["recording_windows"] = ("recording", np.array([n_windows]))
-    columns["recording_simulated"] = ("recording", np.array([simulated]))
-    columns["subject"] = ("window", _text([subject] * n_windows))
-    columns["session"] = ("window", _text([session] * n_windows))
-    return columns
-
-
-def _text(values: Any) -> np.ndarray:
-    return np.array([str(v) for v in values], object)

@@ -11,6 +11,7 @@ from physioemo.features.conditioning import Conditioning
 from physioemo.features.entropy_recipe import BANDS, DEFINITIONS, OFFLINE
 from physioemo.features.family import Family, FamilyOptions
 from physioemo.features.smoothing import OFFLINE_SMOOTHINGS, SMOOTHINGS
+from physioemo.features.stimulus_family import STIMULUS_FAMILIES, StimulusCut, StimulusFamily
 from physioemo.fingerprint import config_fingerprint
 
 __all__ = ["BASELINES", "SMOOTHED", "PreprocessRecipe"]
@@ -29,7 +30,8 @@ class PreprocessRecipe:
     Parameters
     ----------
     features : tuple of str
-        Names of families (:data:`physioemo.features.catalogue.FAMILIES`).
+        Names of families (:data:`physioemo.features.catalogue.FAMILIES` and
+        :data:`physioemo.features.stimulus_family.STIMULUS_FAMILIES`).
     window_seconds, hop_seconds : float
         Length of a window and the step between two; the first begins with the trial.
     bands : mapping of str to (float, float)
@@ -46,6 +48,10 @@ class PreprocessRecipe:
         Length of the moving average.
     hrv_window_seconds : float
         How far back heart-rate variability looks.
+    stimuli : mapping of str to str
+        SHA-256 of the file of each stimulus, where families read the stimulus.
+    stimulus_cut : StimulusCut
+        How these files are decoded, and how much of them a window holds.
 
     Raises
     ------
@@ -63,12 +69,14 @@ class PreprocessRecipe:
     smoothing: str = "none"
     smoothing_windows: int = 5
     hrv_window_seconds: float = 30.0
+    stimuli: Mapping[str, str] = field(default_factory=dict)
+    stimulus_cut: StimulusCut = field(default_factory=StimulusCut)
 
     def __post_init__(self) -> None:
         if not self.features:
             raise CallError("found no features, expected at least one family such as 'de'")
         for name in self.features:
-            _known("feature", name, FAMILIES)
+            _known("feature", name, [*FAMILIES, *STIMULUS_FAMILIES])
         _known("entropy definition", self.definition, DEFINITIONS)
         _known("baseline handling", self.baseline, BASELINES)
         _known("smoothing", self.smoothing, SMOOTHINGS)
@@ -84,11 +92,31 @@ class PreprocessRecipe:
                 f"found windows of {self.window_seconds:g} s every {self.hop_seconds:g} s, "
                 "expected both above 0"
             )
+        self._check_stimuli()
+
+    def _check_stimuli(self) -> None:
+        shown = [f.name for f in self.stimulus_families]
+        if shown and not self.stimuli:
+            raise CallError(
+                f"found the feature {shown[0]!r} without stimuli, expected the files that were "
+                "shown; give their folder with --stimuli"
+            )
+        if self.stimuli and not shown:
+            raise CallError(
+                f"found stimuli and the features {', '.join(self.features)}, expected one of "
+                f"{', '.join(STIMULUS_FAMILIES)} among them; add it to --features, or leave "
+                "--stimuli out"
+            )
 
     @property
     def families(self) -> tuple[Family, ...]:
-        """The families in their order."""
-        return tuple(FAMILIES[name] for name in self.features)
+        """The families that read a stream, in their order."""
+        return tuple(FAMILIES[name] for name in self.features if name in FAMILIES)
+
+    @property
+    def stimulus_families(self) -> tuple[StimulusFamily, ...]:
+        """The families that read the stimulus, in their order."""
+        return tuple(STIMULUS_FAMILIES[n] for n in self.features if n in STIMULUS_FAMILIES)
 
     @property
     def options(self) -> FamilyOptions:
@@ -116,6 +144,9 @@ class PreprocessRecipe:
         fields["features"] = list(self.features)
         # A list keeps the order of the bands, which is an axis of the result.
         fields["bands"] = [[name, *map(float, edges)] for name, edges in self.bands.items()]
+        # A recipe without stimuli has the hash that it had before there were any.
+        if not self.stimuli:
+            del fields["stimuli"], fields["stimulus_cut"]
         return fields
 
     @classmethod
@@ -125,6 +156,8 @@ class PreprocessRecipe:
         own["features"] = tuple(own["features"])
         own["bands"] = {str(n): (float(a), float(b)) for n, a, b in own["bands"]}
         own["conditioning"] = Conditioning(**own["conditioning"])
+        if "stimulus_cut" in own:
+            own["stimulus_cut"] = StimulusCut(**own["stimulus_cut"])
         return cls(**own)
 
 

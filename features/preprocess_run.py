@@ -18,6 +18,7 @@ from physioemo.errors import CallError, DataError, PhysioEmoError
 from physioemo.features.feature_store import Workshop
 from physioemo.features.preprocess import recording_features
 from physioemo.features.preprocess_recipe import PreprocessRecipe
+from physioemo.features.stimulus_files import StimulusFiles
 from physioemo.fingerprint import config_fingerprint, package_versions
 from physioemo.recording import Recording
 
@@ -55,6 +56,7 @@ def preprocess(
     overwrite: bool = False,
     exclude_damaged: bool = False,
     attrs: Mapping[str, Any] | None = None,
+    stimuli: StimulusFiles | None = None,
     on_progress: Callable[[float, float], None] | None = None,
 ) -> PreprocessResult:
     """Make a feature store of some sources; go on where an earlier run stopped.
@@ -80,13 +82,16 @@ def preprocess(
         Make the store without the sources that cannot be read, and say so in it.
     attrs : mapping, optional
         More attributes of the store (JSON-able).
+    stimuli : StimulusFiles, optional
+        The files of the recipe's stimuli, where families read them. Names and SHA-256 stand in the
+        store's attributes.
     on_progress : callable, optional
         ``on_progress(done_bytes, all_bytes)`` after each source.
 
     Raises
     ------
     CallError
-        If there are no sources or two have one name.
+        If there are no sources or two have one name, or a stimulus has no file.
     RecordingExistsError
         If something else is at `out`.
     DataError
@@ -101,7 +106,7 @@ def preprocess(
     sizes = {s.name: float(sum(f.stat().st_size for f in s.files if f.is_file())) for s in sources}
     total, done = sum(sizes.values()), 0.0
     outcomes: dict[str, dict[str, Any]] = {}
-    for outcome in _run(sources, workshop, jobs, scheduler):
+    for outcome in _run(sources, workshop, jobs, scheduler, stimuli):
         outcomes[outcome["source"]] = outcome
         done += sizes[outcome["source"]]
         if on_progress:
@@ -114,6 +119,7 @@ def preprocess(
     computed = tuple(n for n in kept if not outcomes[n]["reused"])
     own = {
         **(attrs or {}),
+        **({"stimuli": stimuli.about} if stimuli else {}),
         "dataset": dataset,
         "excluded": damaged,
         "versions": package_versions(("physioemo", "numpy", "scipy", "xarray", "zarr")),
@@ -143,14 +149,19 @@ def _damage(damaged: Mapping[str, str], n_sources: int, workshop: Workshop) -> D
 
 
 def _run(
-    sources: Sequence[Source], workshop: Workshop, jobs: int, scheduler: str | None
+    sources: Sequence[Source],
+    workshop: Workshop,
+    jobs: int,
+    scheduler: str | None,
+    stimuli: StimulusFiles | None,
 ) -> Iterator[dict[str, Any]]:
     if scheduler is None and jobs == 1:
         for source in sources:
-            yield process_source(source, workshop.out, workshop.recipe)
+            yield process_source(source, workshop.out, workshop.recipe, stimuli)
         return
+    out, recipe = workshop.out.resolve(), workshop.recipe
     yield from run_on_dask(
-        partial(process_source, out=workshop.out.resolve(), recipe=workshop.recipe),
+        partial(process_source, out=out, recipe=recipe, stimuli=stimuli),
         sources,
         [f"{s.name}-{workshop.recipe.fingerprint}" for s in sources],
         jobs=jobs,
@@ -158,7 +169,9 @@ def _run(
     )
 
 
-def process_source(source: Source, out: Path, recipe: PreprocessRecipe) -> dict[str, Any]:
+def process_source(
+    source: Source, out: Path, recipe: PreprocessRecipe, stimuli: StimulusFiles | None = None
+) -> dict[str, Any]:
     """Compute the parts of one source that are not there yet; return what was done.
 
     A file that cannot be used is reported, not raised: the others go on.
@@ -173,7 +186,7 @@ def process_source(source: Source, out: Path, recipe: PreprocessRecipe) -> dict[
         for recording in one_at_a_time(source.read()):
             name = _recording_name(recording, source)
             if not workshop.part_path(source.name, name).is_file():
-                part = recording_features(recording, recipe, name=name)
+                part = recording_features(recording, recipe, name=name, stimuli=stimuli)
                 workshop.save_part(source.name, name, part)
             names.append(name)
             del recording

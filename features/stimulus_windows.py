@@ -27,7 +27,13 @@ from physioemo.features.stimulus_tokens import (
 from physioemo.recording import Recording
 from physioemo.trials import parse_marker
 
-__all__ = ["FRAMES_STREAM", "LiveStimulus", "shown_stimulus_tokens", "trial_stimulus_tokens"]
+__all__ = [
+    "FRAMES_STREAM",
+    "LiveStimulus",
+    "shown_files",
+    "shown_stimulus_tokens",
+    "trial_stimulus_tokens",
+]
 
 FRAMES_STREAM = "PhysioEmo-Frames"
 _KEEP_SECONDS = 60.0  # beyond a window: predictions may be asked for late
@@ -81,6 +87,7 @@ def shown_stimulus_tokens(
     layout: StimulusLayout | None = None,
     *,
     frames: str = FRAMES_STREAM,
+    allow_missing: bool = False,
 ) -> StimulusTokens:
     """Return the stimulus of windows, by the flips that the stimulus player published.
 
@@ -96,6 +103,8 @@ def shown_stimulus_tokens(
         What a window holds.
     frames : str
         The stream of flips.
+    allow_missing : bool
+        Whether a file that is not among the stimuli is masked instead of refused.
 
     Raises
     ------
@@ -104,7 +113,7 @@ def shown_stimulus_tokens(
     DataError
         If a file that was shown is not among the stimuli, or the stream is not the player's.
     """
-    stream, events = recording[frames], recording.events
+    stream, stimuli = recording[frames], list(stimuli)
     live = LiveStimulus(
         stimuli,
         layout,
@@ -112,9 +121,26 @@ def shown_stimulus_tokens(
         channels=[str(c) for c in stream["channel"].values],
         keep_seconds=np.inf,
     )
-    live.feed_markers(events["description"].values, events["onset_seconds"].values)
+    known = {features.sha256 for features in stimuli} if allow_missing else None
+    texts, onsets = recording.events["description"].values, recording.events["onset_seconds"].values
+    kept = np.array([known is None or _shown_sha256(t) in (None, *known) for t in texts], bool)
+    live.feed_markers(texts[kept], onsets[kept])
     live.feed_flips(stream["signal"].values, stream["time"].values)
     return live.tokens(end_seconds)
+
+
+def shown_files(recording: Recording) -> list[str]:
+    """Return the SHA-256 of each file that the player's markers name, in the order of time."""
+    named = map(_shown_sha256, recording.events["description"].values)
+    return list(dict.fromkeys(sha256 for sha256 in named if sha256 is not None))
+
+
+def _shown_sha256(text: object) -> str | None:
+    """Return which file a marker says is shown from now on; None if it says nothing of the kind."""
+    marker = parse_marker(str(text)) or {}
+    if marker.get("event") != "item_start" or marker.get("sha256") is None:
+        return None
+    return str(marker["sha256"])
 
 
 class LiveStimulus:

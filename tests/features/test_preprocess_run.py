@@ -182,7 +182,7 @@ def test_a_finished_recording_is_not_computed_again(deap, tmp_path, monkeypatch)
 
     calls = []
 
-    def third_time_out(recording, recipe, *, name):
+    def third_time_out(recording, recipe, *, name, stimuli):
         calls.append(name)
         if len(calls) == 3:
             raise KeyboardInterrupt
