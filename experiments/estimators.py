@@ -18,7 +18,9 @@ from physioemo.errors import CallError
 __all__ = ["ESTIMATORS", "EstimatorRow", "build_estimator", "find_estimator"]
 
 _LINEAR = "physioemo.experiments.estimators_linear"
+_ORDINAL = "physioemo.experiments.estimators_ordinal"
 _TOKENS = "physioemo.experiments.estimators_torch"
+_JOINT = "physioemo.experiments.estimators_joint"
 _RAW = "physioemo.experiments.estimators_raw"
 _FUSED = "physioemo.experiments.estimators_fused"
 
@@ -44,6 +46,11 @@ class EstimatorRow:
         Whether it predicts a number instead of a class.
     needs_weights : bool
         Whether a local file of weights must be given.
+    ordered : mapping or None
+        Arguments with which it knows that classes are ordered, empty if it always takes them to
+        be; None if it cannot.
+    joint : bool
+        Whether it can predict several dimensions at once.
     arguments : mapping
         What the class is told.
     small : mapping
@@ -57,12 +64,18 @@ class EstimatorRow:
     uses_torch: bool = False
     continuous: bool = False
     needs_weights: bool = False
+    ordered: Mapping[str, Any] | None = None
+    joint: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
     small: Mapping[str, Any] = field(default_factory=dict)
 
     def load_class(self) -> Any:
         """Import the module and return the class."""
         return getattr(import_module(self.module), self.class_name)
+
+    def load_joint_class(self) -> Any:
+        """Import the class that predicts several dimensions at once."""
+        return import_module(_JOINT).JointTokenClassifier
 
 
 _SMALL_TOKENS = {
@@ -86,7 +99,7 @@ def _tokens(model: str, preset: str, reads: str, description: str, **more: Any) 
     arguments = {"model": model, "preset": preset, **more}
     return EstimatorRow(
         _TOKENS, "TokenClassifier", reads, description, True, arguments=arguments,
-        small=_SMALL_TOKENS,
+        small=_SMALL_TOKENS, ordered={"link": "cumulative"}, joint=True,
     )  # fmt: skip
 
 
@@ -110,6 +123,11 @@ ESTIMATORS: dict[str, EstimatorRow] = {
     ),
     "logistic": EstimatorRow(
         _LINEAR, "Logistic", "flat", "Logistic regression; its penalty chosen on validation rows."
+    ),
+    "ordinal-logistic": EstimatorRow(
+        _ORDINAL, "OrdinalLogistic", "flat",
+        "Proportional odds of ordered classes; its penalty chosen on validation rows.",
+        ordered={},
     ),
     "mean": EstimatorRow(
         _LINEAR, "MeanRating", "flat", "The mean rating of the training windows.",
@@ -169,7 +187,9 @@ def find_estimator(name: str) -> EstimatorRow:
     return ESTIMATORS[name]
 
 
-def build_estimator(name: str, preset: str = "default", *, seed: int = 0, **options: Any) -> Any:
+def build_estimator(
+    name: str, preset: str = "default", *, seed: int = 0, joint: bool = False, **options: Any
+) -> Any:
     """Build an estimator that has not been fitted.
 
     Parameters
@@ -180,19 +200,27 @@ def build_estimator(name: str, preset: str = "default", *, seed: int = 0, **opti
         Published sizes and schedules, or small ones for tests on a CPU.
     seed : int
         Seed of everything random in it: same data, same seed, same numbers.
+    joint : bool
+        Whether it predicts several dimensions at once.
     **options
         Arguments of the estimator; they win over the preset.
 
     Raises
     ------
     CallError
-        If the estimator, the preset or an option does not exist.
+        If the estimator, the preset or an option does not exist, or it cannot be joint.
     """
     row = find_estimator(name)
+    if joint and not row.joint:
+        able = ", ".join(name for name, other in ESTIMATORS.items() if other.joint)
+        raise CallError(
+            f"found joint = true for {name!r}, which predicts one dimension, expected one of "
+            f"{able}; leave joint out and it is fitted to each dimension"
+        )
     if preset not in ("default", "small"):
         raise CallError(f"there is no preset {preset!r}: {_nearest(preset, ('default', 'small'))}")
     arguments = {**row.arguments, **(row.small if preset == "small" else {}), **options}
-    estimator_class = row.load_class()
+    estimator_class = row.load_joint_class() if joint else row.load_class()
     known = estimator_class._get_param_names()
     for option in arguments:
         if option not in known:

@@ -1,9 +1,9 @@
 """Models of several modalities as estimators: families side by side in one row of numbers.
 
 A study hands over each window as one flat row and says by ``layout`` which numbers are of which
-family. Families with channels and bands become one token per electrode, all others one token per
-number. A number that is missing is masked; a family of which nothing is there is a missing
-modality.
+family. Families with channels and bands become one token per electrode, the filter bank of a
+stimulus's sound becomes patches, its pictures tubelets, and all others one token per number. A
+number that is missing is masked; a family of which nothing is there is a missing modality.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,13 @@ import numpy as np
 
 from physioemo.errors import CallError, SignalError
 from physioemo.experiments.estimator_base import StudyClassifier
-from physioemo.experiments.fused_modalities import FamilyScaler, encoder_of, modality_name
+from physioemo.experiments.fused_modalities import (
+    FamilyScaler,
+    encoder_of,
+    has_fixed_scale,
+    modality_name,
+    model_input,
+)
 
 __all__ = ["FusedClassifier", "Layout"]
 
@@ -31,12 +37,15 @@ class Layout(NamedTuple):
         Its axes after ``window``.
     start, stop : int
         Its numbers in the row.
+    seconds : tuple of float
+        Of sound and pictures, when each row or picture was, relative to the window's end.
     """
 
     family: str
     shape: tuple[int, ...]
     start: int
     stop: int
+    seconds: tuple[float, ...] = ()
 
 
 class FusedClassifier(StudyClassifier):
@@ -48,7 +57,7 @@ class FusedClassifier(StudyClassifier):
         Row of :data:`physioemo.models.fused.FUSIONS`.
     families : sequence of str, optional
         What a study hands over; those of the study by default.
-    layout : sequence of (family, shape, start, stop), optional
+    layout : sequence of (family, shape, start, stop, seconds), optional
         Where each family stands in a row, see :class:`Layout`; a study says it. Without it
         features with two axes per window are one family of electrodes, others one of numbers.
     size : {"tiny", "study"}
@@ -57,6 +66,9 @@ class FusedClassifier(StudyClassifier):
         Probability with which a family is hidden from a window in training; one always stays.
     sizes : mapping, optional
         Arguments of the fusion that win over the preset, such as ``depth``.
+    encoders : mapping of str to mapping, optional
+        By family, arguments of its encoder that win over the preset, and ``preset`` itself:
+        ``{"audio": {"preset": "study"}}``.
     n_epochs, batch_size, learning_rate, weight_decay, label_smoothing, patience
         As in :class:`physioemo.models.training.TrainingConfig`.
     device : str
@@ -75,6 +87,7 @@ class FusedClassifier(StudyClassifier):
         size: str = "study",
         modality_dropout: float = 0.3,
         sizes: Mapping[str, Any] | None = None,
+        encoders: Mapping[str, Mapping[str, Any]] | None = None,
         n_epochs: int = 100,
         batch_size: int = 256,
         learning_rate: float = 1e-3,
@@ -90,6 +103,7 @@ class FusedClassifier(StudyClassifier):
         self.size = size
         self.modality_dropout = modality_dropout
         self.sizes = sizes
+        self.encoders = encoders
         self.n_epochs = n_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -124,6 +138,7 @@ class FusedClassifier(StudyClassifier):
         self, values: np.ndarray, codes: np.ndarray, train: np.ndarray, chosen: np.ndarray
     ) -> None:
         from physioemo.models.fused_training import train_fused
+        from physioemo.models.modality_inputs import rows_of
         from physioemo.models.training import TrainingConfig
 
         if not len(chosen):
@@ -133,15 +148,19 @@ class FusedClassifier(StudyClassifier):
             )
         self.layout_ = self._layout(values.shape[1:])
         parts = self._parts(values)
-        self.scalers_ = {name: FamilyScaler.fit(part[train]) for name, part in parts.items()}
+        self.scalers_ = {
+            name: FamilyScaler.fit(part[train])
+            for name, part in parts.items()
+            if not has_fixed_scale(name)
+        }
         inputs = self._scaled(parts)
         names = set(TrainingConfig.__dataclass_fields__) & set(self.get_params())
         model = self._build()
         self.training_ = train_fused(
             model,
-            {k: v[train] for k, v in inputs.items()},
+            rows_of(inputs, train),
             codes[train],
-            validation_inputs={k: v[chosen] for k, v in inputs.items()},
+            validation_inputs=rows_of(inputs, chosen),
             validation_labels=codes[chosen],
             config=TrainingConfig(**{name: getattr(self, name) for name in names}),
         )
@@ -161,7 +180,10 @@ class FusedClassifier(StudyClassifier):
         n = int(np.prod(shape))
         if self.layout is None:
             return (Layout("de" if len(shape) == 2 else "all", shape, 0, n),)
-        rows = tuple(Layout(str(f), tuple(map(int, s)), a, b) for f, s, a, b in self.layout)
+        rows = tuple(
+            Layout(str(f), tuple(map(int, s)), a, b, *(tuple(times) for times in rest))
+            for f, s, a, b, *rest in self.layout
+        )
         fits = all(row.stop - row.start == int(np.prod(row.shape)) for row in rows)
         if not rows or not fits or max(row.stop for row in rows) > n:
             raise SignalError(
@@ -171,18 +193,36 @@ class FusedClassifier(StudyClassifier):
         return rows
 
     def _parts(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Return each family's values: electrodes (window, channel, band), others flat."""
+        """Return each family's values (window, number)."""
         flat = values.reshape(len(values), -1)
+        return {modality_name(r.family): flat[:, r.start : r.stop] for r in self.layout_}
+
+    def _scaled(self, parts: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Return what each family's encoder takes."""
         found = {}
         for row in self.layout_:
-            part = flat[:, row.start : row.stop]
-            by_electrode = encoder_of(row.family, row.shape, self.size)["encoder"] == "electrodes"
             name = modality_name(row.family)
-            found[name] = part.reshape(len(part), *row.shape) if by_electrode else part
+            part = parts[name]
+            scaled = self.scalers_[name](part) if name in self.scalers_ else part
+            found[name] = model_input(
+                row.family, np.asarray(scaled, np.float32), row.shape, row.seconds
+            )
         return found
 
-    def _scaled(self, parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {name: self.scalers_[name](part) for name, part in parts.items()}
+    def _encoders(self) -> dict[str, dict[str, Any]]:
+        """Return what the model has to know of each family."""
+        own = {modality_name(f): dict(about) for f, about in (self.encoders or {}).items()}
+        found = {
+            modality_name(r.family): encoder_of(r.family, r.shape, self.size, r.seconds)
+            for r in self.layout_
+        }
+        unknown = [f for f in own if f not in found]
+        if unknown:
+            raise CallError(
+                f"found an encoder for {unknown[0]!r}, expected some of {', '.join(found)}; name "
+                "a family of the model"
+            )
+        return {name: {**about, **own.get(name, {})} for name, about in found.items()}
 
     def _build(self) -> Any:
         import torch
@@ -193,10 +233,7 @@ class FusedClassifier(StudyClassifier):
         device = torch.device(self.device)
         with seeded(self.seed, device):
             model = FusedModel(
-                encoders={
-                    modality_name(row.family): encoder_of(row.family, row.shape, self.size)
-                    for row in self.layout_
-                },
+                encoders=self._encoders(),
                 dimensions=[_TARGET],
                 n_outputs=len(self.columns_),
                 fusion=self.fusion,

@@ -17,25 +17,35 @@ from physioemo.errors import CallError, DataError
 from physioemo.experiments.estimator_base import StudyClassifier, StudyEstimator
 from physioemo.experiments.estimator_inputs import Scaler, features_of, training_rows
 
-__all__ = ["Logistic", "Majority", "MeanRating", "RidgeRatings", "SupportVectors"]
+__all__ = [
+    "FlatInput",
+    "Logistic",
+    "Majority",
+    "MeanRating",
+    "RidgeRatings",
+    "SupportVectors",
+    "balanced_loss",
+]
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _MOST_ITERATIONS = 2000
 
 
 @dataclass(frozen=True)
-class _FlatInput:
+class FlatInput:
     """From features of any shape to a complete, scaled table."""
 
     scaler: Scaler
     missing: np.ndarray  # features that were missing at least once in training
 
     @classmethod
-    def fit(cls, values: np.ndarray) -> "_FlatInput":
+    def fit(cls, values: np.ndarray) -> "FlatInput":
+        """Learn from training windows (window, ...); NaN is missing."""
         flat = values.reshape(len(values), -1)
         return cls(Scaler.fit(flat), np.flatnonzero(np.isnan(flat).any(axis=0)))
 
     def apply(self, values: np.ndarray) -> np.ndarray:
+        """Return (window, feature) without NaN, and columns that say what was missing."""
         flat = self.scaler.apply(values.reshape(len(values), -1))
         gaps = np.isnan(flat)
         return np.hstack([np.where(gaps, 0.0, flat), gaps[:, self.missing].astype(float)])
@@ -80,14 +90,14 @@ class Logistic(StudyClassifier):
     def _fit(
         self, values: np.ndarray, codes: np.ndarray, train: np.ndarray, chosen: np.ndarray
     ) -> None:
-        self.input_ = _FlatInput.fit(values[train])
+        self.input_ = FlatInput.fit(values[train])
         rows, held = self.input_.apply(values[train]), self.input_.apply(values[chosen])
         best = np.inf
         for penalty in self.penalties:
             model = LogisticRegression(
                 C=penalty, class_weight="balanced", max_iter=_MOST_ITERATIONS
             ).fit(rows, codes[train])
-            loss = _balanced_loss(model.predict_proba(held), codes[chosen]) if len(held) else 0.0
+            loss = balanced_loss(model.predict_proba(held), codes[chosen]) if len(held) else 0.0
             if loss < best:
                 best, self.model_, self.penalty_ = loss, model, penalty
 
@@ -117,7 +127,7 @@ class SupportVectors(StudyClassifier):
     ) -> None:
         from physioemo.models.calibration import fit_temperature
 
-        self.input_ = _FlatInput.fit(values[train])
+        self.input_ = FlatInput.fit(values[train])
         # The seed keeps it off NumPy's global state; without probabilities nothing is random.
         self.model_ = SVC(C=self.C, class_weight="balanced", random_state=self.seed)
         self.model_.fit(self.input_.apply(values[train]), codes[train])
@@ -185,7 +195,7 @@ class RidgeRatings(RegressorMixin, StudyEstimator):
                 "train on, expected several; choose another split or target"
             )
         self.feature_shape_ = values.shape[1:]
-        self.input_ = _FlatInput.fit(values[train])
+        self.input_ = FlatInput.fit(values[train])
         rows, held = self.input_.apply(values[train]), self.input_.apply(values[chosen])
         self._learn(rows, ratings[train], held, ratings[chosen])
         return self
@@ -218,7 +228,8 @@ class RidgeRatings(RegressorMixin, StudyEstimator):
         return self.model_.predict(self.input_.apply(values))
 
 
-def _balanced_loss(probability: np.ndarray, codes: np.ndarray) -> float:
+def balanced_loss(probability: np.ndarray, codes: np.ndarray) -> float:
+    """Return the mean over classes of the mean negative log-probability of each."""
     losses = -np.log(probability[np.arange(len(codes)), codes].clip(1e-12))
     return float(np.mean([losses[codes == code].mean() for code in np.unique(codes)]))
 

@@ -96,6 +96,26 @@ class RawClassifier(StudyClassifier):
             logits = self.net_.forward(self._signals(values)).numpy(force=True)
         return softmax(logits.astype(np.float64), axis=1)
 
+    def take_weights(self, tensors: Mapping[str, Any]) -> None:
+        """Take the weights of a network that was kept, for the shapes that ``fit`` has seen.
+
+        Parameters
+        ----------
+        tensors : mapping of str to Tensor
+            The network's state dict.
+        """
+        n_classes = len(self.columns_)
+        example = np.zeros((n_classes, *self.feature_shape_), np.float32)
+        weights, self.weights = self.weights, None
+        try:
+            with _seeded(self.seed):
+                net = self._net(np.arange(n_classes), (example, np.arange(n_classes)))
+                net.initialize()
+        finally:
+            self.weights = weights
+        net.module_.load_state_dict(dict(tensors))
+        self.net_ = net
+
     def _signals(self, values: np.ndarray) -> np.ndarray:
         return np.nan_to_num(self.scaler_.apply(values)).astype(np.float32)
 

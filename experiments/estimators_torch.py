@@ -11,6 +11,9 @@ from physioemo.experiments.estimator_inputs import Scaler
 
 __all__ = ["TokenClassifier", "fit_together"]
 
+LINKS = ("softmax", "cumulative")
+_WINDOWS_AT_ONCE = 64
+
 
 class TokenClassifier(StudyClassifier):
     """A model of the catalogue on tokens.
@@ -31,6 +34,9 @@ class TokenClassifier(StudyClassifier):
         Arguments of the model's constructor; they win over the preset.
     n_epochs, batch_size, learning_rate, weight_decay, label_smoothing, patience, token_noise
         As in :class:`physioemo.models.training.TrainingConfig`.
+    link : {"softmax", "cumulative"}
+        Classes without an order, or in the order of their numbers: one score and rising
+        thresholds (:class:`physioemo.models.ordinal_link.CumulativeLink`).
     device : str
         Where to train.
     seed : int
@@ -50,6 +56,7 @@ class TokenClassifier(StudyClassifier):
         label_smoothing: float = 0.12,
         patience: int = 15,
         token_noise: float = 0.0,
+        link: str = "softmax",
         device: str = "cpu",
         seed: int = 0,
     ) -> None:
@@ -64,6 +71,7 @@ class TokenClassifier(StudyClassifier):
         self.label_smoothing = label_smoothing
         self.patience = patience
         self.token_noise = token_noise
+        self.link = link
         self.device = device
         self.seed = seed
 
@@ -83,12 +91,34 @@ class TokenClassifier(StudyClassifier):
         """Build the untrained model for the features that ``fit`` has seen."""
         from physioemo.models.catalogue import build_model
 
+        if self.link not in LINKS:
+            raise CallError(f"found link = {self.link!r}, expected one of {', '.join(LINKS)}")
+        n_outputs = self._n_outputs()
+        ordered = self.link == "cumulative"
         n_tokens, n_features = self.token_shape_
-        sizes = {"n_chans": n_tokens, "n_bands": n_features, "n_outputs": len(self.columns_)}
+        sizes = {
+            "n_chans": n_tokens,
+            "n_bands": n_features,
+            "n_outputs": 1 if ordered else n_outputs,
+            **self._heads(),
+        }
         model = build_model(
             self.model, self.preset, seed=self.seed, **{**(self.sizes or {}), **sizes}
         )
+        if ordered:
+            from physioemo.models.ordinal_link import CumulativeLink
+
+            n_dimensions = len(sizes["dimensions"]) if "dimensions" in sizes else None
+            model = CumulativeLink(model, n_outputs=n_outputs, n_dimensions=n_dimensions)
         return model.to(self.device)
+
+    def _n_outputs(self) -> int:
+        """Return how many classes the model tells apart."""
+        return len(self.columns_)
+
+    def _heads(self) -> dict[str, Any]:
+        """Return what the model is told of several dimensions: nothing, there is one."""
+        return {}
 
     def training_data(
         self, values: np.ndarray, codes: np.ndarray, train: np.ndarray, chosen: np.ndarray
@@ -113,6 +143,40 @@ class TokenClassifier(StudyClassifier):
     def finish(self, model: Any, result: Any) -> None:
         """Take a trained model."""
         self.model_, self.training_ = model.eval(), result
+
+    @property
+    def attends(self) -> bool:
+        """Whether the model pays attention between electrodes, for :meth:`attention`."""
+        return self.model == "intercortical"
+
+    def attention(self, X: Any, *, channel_mask: Any = None) -> np.ndarray:
+        """How much each electrode attends to each: a weight inside the model, no connectivity.
+
+        Parameters
+        ----------
+        X : array_like, shape (window, channel, feature)
+            Features as in ``fit``; NaN is missing.
+        channel_mask : array_like of bool, shape (window, channel), optional
+            True where a channel is usable.
+
+        Returns
+        -------
+        ndarray, shape (channel, channel)
+            From the attending electrode (rows, which sum to 1) to the attended; mean over layers,
+            heads and the windows in which the attending electrode is usable, NaN if there is none.
+
+        Raises
+        ------
+        CallError
+            If the model has no attention between electrodes.
+        """
+        if not self.attends:
+            raise CallError(
+                f"found the model {self.model!r}, which pays no attention, expected "
+                "'intercortical'; ask another model for its importance only"
+            )
+        scaled, mask = self._scaled(self._tokens(self._features(X, channel_mask)))
+        return _mean_attention(self.model_, scaled, mask)
 
     def _fit(
         self, values: np.ndarray, codes: np.ndarray, train: np.ndarray, chosen: np.ndarray
@@ -211,3 +275,23 @@ def _fit_members(estimators: list[TokenClassifier], datasets: list[Any], plan: A
         model = estimator.build()
         model.load_state_dict(each.weights)
         estimator.finish(model, each.result)
+
+
+def _mean_attention(model: Any, tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the attention between electrodes, mean over windows, layers and heads."""
+    import torch
+
+    from physioemo.models.prediction import model_device
+
+    device = model_device(model)
+    total = np.zeros((tokens.shape[1], tokens.shape[1]))
+    with torch.no_grad():
+        for start in range(0, len(tokens), _WINDOWS_AT_ONCE):
+            part = slice(start, start + _WINDOWS_AT_ONCE)
+            values = torch.tensor(tokens[part], dtype=torch.float32, device=device)
+            usable = torch.tensor(mask[part], device=device)
+            _, attention = model(values, usable, return_attention=True)
+            of_windows = attention.mean(dim=(1, 2)) * usable[:, :, None]
+            total += of_windows.sum(dim=0).double().cpu().numpy()
+    with np.errstate(invalid="ignore"):
+        return total / mask.sum(axis=0)[:, None]

@@ -13,7 +13,7 @@ therefore compared in units of the standard deviation of each model's own log-od
 electrodes have in common with all others (average product correction; Dunn, Wahl and Gloor 2008,
 Bioinformatics 24:333-340). Where electrodes are pooled before a curved head, as in Deep Sets, two
 strong electrodes still interact in the model though they add up in the data: a pair says what the
-model does, not what brains do. Attention weights are no connectivity and are not shown.
+model does, not what brains do. Attention weights are no connectivity and are no part of this.
 """
 
 from collections.abc import Callable, Sequence

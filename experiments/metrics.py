@@ -12,22 +12,51 @@ from physioemo.errors import CallError, DataError
 
 __all__ = [
     "CALIBRATION_BINS",
+    "balanced_accuracy",
     "brier_score",
     "classification_scores",
     "concordance",
     "confusion_matrix",
     "expected_calibration_error",
+    "quadratic_weighted_kappa",
     "regression_scores",
+    "said_classes",
 ]
 
 CALIBRATION_BINS = 15
 _SUM_TOLERANCE = 1e-3
+_ROUNDING = 1e-9
+
+
+def said_classes(probability: np.ndarray, *, ordered: bool = False) -> np.ndarray:
+    """Return the class that probabilities say.
+
+    Parameters
+    ----------
+    probability : ndarray, shape (row, class)
+        Without NaN.
+    ordered : bool
+        Of ordered classes the median is said, from which the true one is fewest ranks away; else
+        the most probable one, the first of equals. Of two classes both are the same.
+
+    Returns
+    -------
+    ndarray of int, shape (row,)
+    """
+    if not ordered:
+        return probability.argmax(axis=1)
+    below = np.cumsum(probability, axis=1) / np.maximum(probability.sum(axis=1), 1e-300)[:, None]
+    return (below < 0.5 - _ROUNDING).sum(axis=1)
 
 
 def classification_scores(
-    labels: np.ndarray, probability: np.ndarray, *, n_bins: int = CALIBRATION_BINS
+    labels: np.ndarray,
+    probability: np.ndarray,
+    *,
+    n_bins: int = CALIBRATION_BINS,
+    ordered: bool = False,
 ) -> dict[str, Any]:
-    """Score class probabilities; the class said is the most probable one, the first of equals.
+    """Score class probabilities; which class is said, :func:`said_classes` decides.
 
     Parameters
     ----------
@@ -37,6 +66,8 @@ def classification_scores(
         NaN in rows without a prediction.
     n_bins : int
         Bins of the calibration error.
+    ordered : bool
+        Whether the classes are ordered as they are numbered.
 
     Returns
     -------
@@ -44,8 +75,10 @@ def classification_scores(
         ``n`` (rows scored), ``n_unrated``, ``n_unpredicted``, ``n_per_class``; ``accuracy``,
         ``balanced_accuracy`` (over classes that are there; NaN if one only), ``macro_f1`` (over
         classes that are there or said), ``kappa``, ``mcc``, ``auc`` (of several classes the mean
-        of each against the rest), ``ece`` with ``ece_bins``, ``brier``; ``confusion`` (true, said).
-        NaN where a score is not defined.
+        of each against the rest), ``ece`` (of the most probable class) with ``ece_bins``,
+        ``brier``; ``confusion`` (true, said). Of ordered classes also
+        ``quadratic_weighted_kappa`` and ``rank_error``, the mean distance of the class said in
+        ranks. NaN where a score is not defined.
 
     Raises
     ------
@@ -58,7 +91,7 @@ def classification_scores(
     _check_probability(labels, probability)
     rated, predicted = labels >= 0, np.isfinite(probability).all(1)
     y, p = labels[rated & predicted], probability[rated & predicted]
-    n_classes, said = probability.shape[1], p.argmax(1)
+    n_classes, said = probability.shape[1], said_classes(p, ordered=ordered)
     scores: dict[str, Any] = {
         "n": len(y),
         "n_unrated": int((~rated).sum()),
@@ -67,6 +100,7 @@ def classification_scores(
     }
     return scores | {
         **_said_scores(y, said),
+        **(_rank_scores(y, said, n_classes) if ordered else {}),
         "auc": _auc(y, p),
         "ece": expected_calibration_error(y, p, n_bins=n_bins),
         "ece_bins": n_bins,
@@ -108,12 +142,57 @@ def _said_scores(y: np.ndarray, said: np.ndarray) -> dict[str, float]:
         several = len(np.unique(y)) > 1
         values = (
             metrics.accuracy_score(y, said),
-            metrics.balanced_accuracy_score(y, said) if several else np.nan,
+            balanced_accuracy(y, said),
             metrics.f1_score(y, said, average="macro", zero_division=0.0),
             metrics.cohen_kappa_score(y, said) if several else np.nan,
             metrics.matthews_corrcoef(y, said) if several else np.nan,
         )
     return {name: float(value) for name, value in zip(names, values, strict=True)}
+
+
+def balanced_accuracy(labels: np.ndarray, said: np.ndarray) -> float:
+    """Return the mean recall of the classes that are there; NaN if there is one only, or none.
+
+    Brodersen et al. (2010), The balanced accuracy and its posterior distribution, ICPR 3121-3124.
+
+    Parameters
+    ----------
+    labels, said : ndarray, shape (row,)
+        True classes and those said.
+    """
+    recalls = [float((said[labels == c] == c).mean()) for c in np.unique(labels)]
+    return float(np.mean(recalls)) if len(recalls) > 1 else float("nan")
+
+
+def quadratic_weighted_kappa(labels: np.ndarray, said: np.ndarray, n_classes: int) -> float:
+    """Return Cohen's kappa of ordered classes, errors weighted by their squared distance in ranks.
+
+    Cohen (1968), Weighted kappa, Psychological Bulletin 70:213-220. 0 for one class always said,
+    NaN where all rows are of one class.
+
+    Parameters
+    ----------
+    labels, said : ndarray of int, shape (row,)
+        True classes and those said, numbered in their order.
+    n_classes : int
+        All there could be: a class that is absent still is a rank.
+    """
+    if len(np.unique(labels)) < 2:
+        return float("nan")
+    seen = confusion_matrix(labels, said, n_classes) / len(labels)
+    expected = np.outer(seen.sum(axis=1), seen.sum(axis=0))
+    ranks = np.arange(n_classes)
+    apart = (ranks[:, None] - ranks) ** 2
+    return float(1 - (apart * seen).sum() / (apart * expected).sum())
+
+
+def _rank_scores(y: np.ndarray, said: np.ndarray, n_classes: int) -> dict[str, float]:
+    if not len(y):
+        return dict.fromkeys(("quadratic_weighted_kappa", "rank_error"), float("nan"))
+    return {
+        "quadratic_weighted_kappa": quadratic_weighted_kappa(y, said, n_classes),
+        "rank_error": float(np.abs(y - said).mean()),
+    }
 
 
 def _auc(y: np.ndarray, p: np.ndarray) -> float:

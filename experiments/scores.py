@@ -4,6 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from physioemo.experiments.metrics import balanced_accuracy
+from physioemo.experiments.statistics import binomial_test, permutation_p
+from physioemo.experiments.trial_scores import trial_mean
+
 __all__ = ["balanced_accuracy", "score_trials", "trial_means"]
 
 
@@ -26,22 +30,17 @@ def trial_means(
     probability : ndarray, shape (trial, dimension)
     labels : ndarray of int, shape (trial, dimension)
     """
-    names = sorted(set(trial_ids.tolist()))
-    rows = [trial_ids == name for name in names]
+    columns = [
+        trial_mean(of_column, said, trial_ids)
+        for of_column, said in zip(labels.T, probability.T, strict=True)
+    ]
+    found = columns[0][0]
+    order = sorted(range(len(found)), key=lambda k: found[k])
     return (
-        names,
-        np.array([np.nanmean(probability[r], axis=0) for r in rows]),
-        np.array([labels[np.flatnonzero(r)[0]] for r in rows]),
+        [found[k] for k in order],
+        np.stack([mean[order] for _, _, mean in columns], axis=1),
+        np.stack([of_trial[order] for _, of_trial, _ in columns], axis=1),
     )
-
-
-def balanced_accuracy(labels: np.ndarray, high: np.ndarray) -> float:
-    """Return the mean of the recalls of both classes; NaN if a class is absent.
-
-    Brodersen et al. (2010), The balanced accuracy and its posterior distribution, ICPR 3121-3124.
-    """
-    recalls = [float((high[labels == c] == c).mean()) for c in (0, 1) if (labels == c).any()]
-    return float(np.mean(recalls)) if len(recalls) == 2 else float("nan")
 
 
 def score_trials(
@@ -68,14 +67,11 @@ def score_trials(
         (one-sided, against always saying the larger class); ``p_permutation`` (Phipson and Smyth
         2010, never zero).
     """
-    from scipy.stats import binomtest
-
     rated = (labels >= 0) & np.isfinite(probability)
     labels, high = labels[rated], (probability[rated] > 0.5).astype(int)
     n, n_high, correct = len(labels), int(labels.sum()), int((labels == high).sum())
     majority = max(n_high, n - n_high) / n if n else float("nan")
     score = balanced_accuracy(labels, high)
-    test = binomtest(correct, n, min(majority, 1.0), alternative="greater") if n else None
     permuted = permuted[np.isfinite(permuted)]
     return {
         "n_trials": n,
@@ -88,9 +84,16 @@ def score_trials(
         "majority_accuracy": majority,
         "majority_balanced_accuracy": 0.5,
         "permuted_balanced_accuracy": [float(p) for p in permuted],
-        "p_binomial": float(test.pvalue) if test else float("nan"),
-        "p_permutation": float((1 + (permuted >= score).sum()) / (1 + len(permuted))),
+        "p_binomial": _binomial_p(correct, n, majority),
+        "p_permutation": permutation_p(score, permuted).p,
     }
+
+
+def _binomial_p(correct: int, n: int, majority: float) -> float:
+    if not n:
+        return float("nan")
+    # With one class alone, to be always right is no news.
+    return binomial_test(correct, n, majority).p if majority < 1 else 1.0
 
 
 def _wilson(correct: int, n: int) -> list[float]:

@@ -42,15 +42,17 @@ def study(
     from physioemo.experiments.study_prepare import prepare_store
     from physioemo.experiments.study_report import write_study_report
     from physioemo.experiments.study_run import run_study
+    from physioemo.experiments.study_stimuli import reads_stimuli
 
     declared = read_study(file, data=data, out=out)
-    if declared.leaky:
-        if not allow_leakage:
-            raise CallError(
-                f"found the protocol {declared.protocol!r}, which leaks, expected one that does "
-                "not; to show what leakage does, pass --allow-leakage: every result is stamped"
-            )
-        options = {**declared.protocol_options, "allow_leakage": True}
+    if declared.leaky and not allow_leakage:
+        raise CallError(
+            f"found the protocol {declared.protocol!r}, which leaks, expected one that does "
+            "not; to show what leakage does, pass --allow-leakage: every result is stamped"
+        )
+    if declared.leaky or reads_stimuli(declared):
+        options = {k: v for k, v in declared.protocol_options.items() if k != "allow_leakage"}
+        options |= {"allow_leakage": True} if allow_leakage else {}
         declared = replace(declared, protocol_options=options)
     if out is None and not dry_run:
         raise CallError("found no --out, expected the folder of the results")
@@ -103,6 +105,8 @@ def print_results(results: dict[str, Any]) -> None:
     stamp = "  LEAKY" if results["leaky"] else ""
     stamp += "  SIMULATED or SYNTHETIC" if results["simulated"] else ""
     click.echo(f"{results['study']['name']}: {results['protocol']}{stamp}")
+    for leak in results.get("leaks", ()):
+        click.echo(f"LEAKY: {leak}.")
     click.echo(
         f"{results['n_trials']} trials of {results['n_subjects']} subjects; "
         f"{results['headline'].replace('_', ' ')} of trials, mean over subjects "

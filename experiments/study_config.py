@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from physioemo.errors import CallError, RecordingNotFoundError
-from physioemo.experiments.estimators import find_estimator
+from physioemo.experiments.estimators import build_estimator, find_estimator
 from physioemo.experiments.protocols import DEFAULT_PROTOCOL, find_protocol
 from physioemo.experiments.targets import Target
 from physioemo.fingerprint import config_fingerprint
@@ -23,7 +23,7 @@ _SECTIONS = {
     "data": ("stores", "families", "dataset", "preparation", "recipe"),
     "evaluation": ("n_permutations", "reference", "resample", "maps", "modalities"),
 }
-_MODEL = ("name", "label", "preset", "n_permutations", "options")
+_MODEL = ("name", "label", "preset", "n_permutations", "joint", "options")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class ModelChoice:
         How often it is repeated with permuted labels; None as the study says.
     options : mapping
         Arguments of the estimator.
+    joint : bool
+        Whether one network predicts all dimensions, instead of one each.
     """
 
     name: str
@@ -49,13 +51,15 @@ class ModelChoice:
     preset: str = "default"
     n_permutations: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    joint: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.name)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary."""
-        return {**vars(self), "options": dict(self.options)}
+        values = {**vars(self), "options": dict(self.options)}
+        return {k: v for k, v in values.items() if k != "joint" or v}
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,8 @@ class Study:
         find_protocol(self.protocol)
         for model in self.models:
             row = find_estimator(model.name)
+            if model.joint:
+                self._check_joint(model)
             if row.reads == "modalities":
                 _check_modalities(model, self.families)
             if row.continuous != (self.target.kind == "continuous"):
@@ -166,8 +172,24 @@ class Study:
                     f"found the model {model.name!r}, which predicts {kind}, for a "
                     f"{self.target.kind} target; choose another model or target"
                 )
+            if row.ordered == {} and self.target.kind == "labels":
+                raise CallError(
+                    f"found the model {model.name!r}, which needs classes in an order, for a "
+                    "labels target; choose another model, or an ordinal target of ratings"
+                )
         if self.modalities and self.modalities not in labels:
             raise _unknown("the model for modalities", self.modalities, labels)
+
+    def _check_joint(self, model: ModelChoice) -> None:
+        """Refuse what cannot be predicted together."""
+        # What cannot be joint is refused in the words of build_estimator.
+        build_estimator(model.name, model.preset, joint=True)
+        for what, there in (("maps", self.maps), ("resample", self.resample == "smote")):
+            if there and (what == "resample" or self.maps == model.label):
+                raise CallError(
+                    f"found {what} for {model.label!r}, which predicts all dimensions at once, "
+                    f"expected a model of one; leave {what} or joint out"
+                )
 
     @property
     def leaky(self) -> bool:
@@ -337,11 +359,19 @@ def _model(entry: Any) -> ModelChoice:
         preset=_typed(entry, "preset", str, "default"),
         n_permutations=own,
         options=_typed(entry, "options", dict, {}),
+        joint=_flag(entry, "joint"),
     )
 
 
 def _section(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     return _typed(content, name, dict, {})
+
+
+def _flag(content: Mapping[str, Any], key: str) -> bool:
+    value = content.get(key, False)
+    if not isinstance(value, bool):
+        raise CallError(f"found {key} = {value!r}, expected true or false")
+    return value
 
 
 def _count(content: Mapping[str, Any], default: int) -> int:

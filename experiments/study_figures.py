@@ -7,21 +7,25 @@ import numpy as np
 
 from physioemo.experiments.metrics import expected_calibration_error
 from physioemo.experiments.report.figures import COLOURS, encode_svg, new_canvas
+from physioemo.experiments.report.parts import PAGE_INCHES, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 __all__ = [
+    "attention_figure",
     "calibration_figure",
     "confusion_figure",
     "interaction_figure",
     "learning_figure",
+    "subject_confusion_figure",
     "subject_figure",
 ]
 
 _CYCLE = [COLOURS[c] for c in ("blue", "red", "green", "purple", "orange", "sky", "black")]
 _BINS = 10
+_FROM_ZERO = ("ccc", "quadratic_weighted_kappa")  # chance is 0, and worse is below
 
 
 def subject_figure(
@@ -54,10 +58,11 @@ def subject_figure(
             _draw_accuracy(panels[1], row, scores)
     axes.set(yticks=range(len(models)), yticklabels=list(models), ylim=(len(models) - 0.4, -0.6))
     axes.set_xlabel(f"{name.replace('_', ' ')} of trials")
-    if name != "ccc":
+    if name in _FROM_ZERO:
+        axes.axvline(0.0, color="#999999", lw=0.8, ls=":")
+    else:
         axes.set_xlim(-0.02, 1.02)
-        chance = 1 / n_classes if n_classes else 0.0
-        axes.axvline(chance, color="#999999", lw=0.8, ls=":")
+        axes.axvline(1 / n_classes if n_classes else 0.0, color="#999999", lw=0.8, ls=":")
     if n_classes:
         panels[1].set(xlim=(-0.02, 1.02), xlabel="accuracy of trials")
         panels[1].tick_params(axis="y", length=0)
@@ -116,10 +121,56 @@ def confusion_figure(content: dict[str, Any], classes: list[str], *, stamp: str 
     return _stamped(canvas, stamp)
 
 
+def subject_confusion_figure(
+    confusions: dict[str, np.ndarray], classes: list[str], *, stamp: str = ""
+) -> str:
+    """Draw the confusion matrix of every subject of one model, counts in the cells.
+
+    Parameters
+    ----------
+    confusions : dict of str to ndarray, shape (class, class)
+        Trials by subject: true by rows, said by columns.
+    classes : list of str
+        Names, written at the first matrix.
+    """
+    side = 1.2 if len(classes) < 6 else 1.6
+    n_columns = min(len(confusions), int(PAGE_INCHES // side))
+    n_rows = -(-len(confusions) // n_columns)
+    canvas = new_canvas(side * 1.1 * n_rows + 0.5, min(PAGE_INCHES, side * n_columns + 1.0))
+    grid = canvas.subplots(n_rows, n_columns, squeeze=False)
+    for axes in grid.flat[len(confusions) :]:
+        axes.set_visible(False)
+    short = [s.rsplit("/", 1)[-1] for s in confusions]
+    names = short if len(set(short)) == len(short) else list(confusions)
+    for k, (axes, counts) in enumerate(zip(grid.flat, confusions.values(), strict=False)):
+        _draw_counts(axes, counts)
+        ticks = range(len(classes))
+        axes.set(xticks=ticks, yticks=ticks, xticklabels=[], yticklabels=[])
+        axes.set_title(f"{shorten(names[k], 14)} (n {counts.sum()})", size=8)
+        axes.tick_params(length=0)
+        if not k:
+            axes.set_xticklabels(classes, rotation=90 if len(classes) > 2 else 0, size=7)
+            axes.set_yticklabels(classes, size=7)
+            axes.set(xlabel="said", ylabel="true")
+    return _stamped(canvas, stamp)
+
+
+def _draw_counts(axes: "Axes", counts: np.ndarray) -> None:
+    """Draw one matrix: shades are shares of each row, numbers are counts; empty is none."""
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    size = 8 if len(counts) < 4 else 6
+    for (i, j), value in np.ndenumerate(counts):
+        if not value and len(counts) > 3:
+            continue  # a grid of zeros hides what is there
+        ink = "white" if share[i, j] > 0.55 else "black"
+        axes.text(j, i, str(value), ha="center", va="center", color=ink, size=size)
+
+
 def calibration_figure(
     folder: Path, dimension: int, results: dict[str, Any], *, stamp: str = ""
 ) -> str:
-    """Draw how often the class said was right against its probability; empty without file."""
+    """Draw how often the likeliest class is right against its probability; empty without file."""
     path = folder / "predictions.zarr"
     if not path.is_dir():
         return ""
@@ -148,7 +199,8 @@ def calibration_figure(
                 color=_CYCLE[k % len(_CYCLE)],
                 label=name,
             )
-    axes.set(xlabel="probability of the class said", ylabel="share right", xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlabel="probability of the likeliest class", ylabel="share right")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.legend(loc="lower left" if len(results["classes"]) == 2 else "upper left")
     return _stamped(canvas, stamp)
 
@@ -193,6 +245,25 @@ def interaction_figure(maps: dict[str, Any], *, stamp: str = "") -> str:
     axes.tick_params(length=0)
     bar = canvas.colorbar(image, ax=axes, shrink=0.8)
     bar.set_label("share of the largest pair of permuted labels")
+    return _stamped(canvas, stamp)
+
+
+def attention_figure(maps: dict[str, Any], *, stamp: str = "") -> str:
+    """Draw attention between electrodes, of true labels beside permuted ones, 1 being even."""
+    names = maps["ch_names"]
+    parts = [np.array(maps["attention"][k], float) * len(names) for k in ("mean", "null_mean")]
+    top = float(np.nanmax(parts))
+    canvas = new_canvas(min(5.2, 2.6 + 0.08 * len(names)))
+    panels = canvas.subplots(1, 2)
+    for axes, values, title in zip(panels, parts, ("true labels", "permuted labels"), strict=True):
+        image = axes.imshow(values, cmap="magma", vmin=0, vmax=top)
+        size = 7 if len(names) <= 32 else 5
+        axes.set_xticks(range(len(names)), names, rotation=90, size=size)
+        axes.set_yticks(range(len(names)), names, size=size)
+        axes.tick_params(length=0)
+        axes.set(title=title, xlabel="attended", ylabel="attending")
+    bar = canvas.colorbar(image, ax=panels, shrink=0.85)
+    bar.set_label("raw attention, 1 is even\n(not connectivity)")
     return _stamped(canvas, stamp)
 
 

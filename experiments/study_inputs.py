@@ -10,9 +10,11 @@ from physioemo.errors import DataError
 from physioemo.experiments.estimator_inputs import connectivity_tokens
 from physioemo.experiments.estimators import find_estimator
 from physioemo.experiments.folds import Fold, name_codes
+from physioemo.experiments.fused_modalities import axis_seconds
 from physioemo.experiments.protocols import find_protocol, split
 from physioemo.experiments.study_config import ModelChoice, Study
 from physioemo.experiments.study_data import Groups, StudyData, open_study_data
+from physioemo.experiments.study_stimuli import check_stimuli, protocol_options
 
 __all__ = ["StudyInputs", "features_for", "load_inputs", "permuted_targets", "with_layout"]
 
@@ -39,6 +41,8 @@ class StudyInputs:
         Window indices.
     sources : list of mapping
         What stands in the results: data sets, recipes, fingerprints, simulated.
+    leaks : tuple of str
+        What is on both sides of a split though a model reads it, one sentence each.
     """
 
     families: Mapping[str, np.ndarray]
@@ -49,6 +53,7 @@ class StudyInputs:
     classes: tuple[str, ...]
     folds: list[Fold]
     sources: list[Mapping[str, Any]]
+    leaks: tuple[str, ...] = ()
 
     def rated(self, column: int) -> np.ndarray:
         """Return which windows have a target."""
@@ -64,7 +69,8 @@ def load_inputs(study: Study) -> StudyInputs:
     DataError
         If the stores lack a family, do not fit together, or a training fold has one class only.
     CallError
-        If the protocol does not fit the groups.
+        If the protocol does not fit the groups, or a model reads a stimulus that is on both sides
+        of a split and leakage is not allowed.
     """
     needed = _needed_families(study)
     opened = [open_study_data(path, sorted(needed)) for path in study.stores]
@@ -83,25 +89,31 @@ def load_inputs(study: Study) -> StudyInputs:
         targets=targets,
         columns=study.target.columns,
         classes=names.pop(),
-        folds=split(study.protocol, data.groups, seed=study.seed, **study.protocol_options),
+        folds=split(study.protocol, data.groups, seed=study.seed, **protocol_options(study)),
         sources=[d.source for d in opened],
     )
     _check_folds(inputs)
-    return inputs
+    readers = {m.label: _read_families(m, study) for m in study.models}
+    return replace(inputs, leaks=check_stimuli(study, inputs, readers))
 
 
 def _needed_families(study: Study) -> set[str]:
     needed: set[str] = set()
     for model in study.models:
-        reads = find_estimator(model.name).reads
-        needed |= {
-            "flat": set(study.families),
-            "tokens": {"de"},
-            "connectivity": {"de", "connectivity"},
-            "raw": {"raw"},
-            "modalities": set(_modalities(model, study)),
-        }[reads]
-    return {f.replace("-", "_") for f in needed}
+        needed |= _read_families(model, study)
+    return needed
+
+
+def _read_families(model: ModelChoice, study: Study) -> set[str]:
+    """Return the families that a model is handed, as arrays are called."""
+    names = {
+        "flat": set(study.families),
+        "tokens": {"de"},
+        "connectivity": {"de", "connectivity"},
+        "raw": {"raw"},
+        "modalities": set(_modalities(model, study)),
+    }[find_estimator(model.name).reads]
+    return {f.replace("-", "_") for f in names}
 
 
 def _joined(opened: Sequence[StudyData]) -> StudyData:
@@ -203,9 +215,11 @@ def with_layout(model: ModelChoice, study: Study, inputs: StudyInputs) -> ModelC
         return model
     layout, start = [], 0
     for family in _modalities(model, study):
-        shape = inputs.families[family.replace("-", "_")].shape[1:]
+        name = family.replace("-", "_")
+        shape = inputs.families[name].shape[1:]
         stop = start + int(np.prod(shape))
-        layout.append((family, shape, start, stop))
+        seconds = axis_seconds(family, inputs.coords[name])
+        layout.append((family, shape, start, stop, *([seconds] if seconds else [])))
         start = stop
     return replace(model, options={**model.options, "layout": layout})
 

@@ -23,9 +23,10 @@ from physioemo.experiments.study_inputs import (
     StudyInputs,
     features_for,
     load_inputs,
-    permuted_targets,
     with_layout,
 )
+from physioemo.experiments.study_joint import ALL_COLUMNS, permuted_for, rated_rows
+from physioemo.experiments.study_order import ordered_options
 
 __all__ = ["TRUE_LABELS", "Job", "fit_fold", "load_job", "plan_jobs", "run_job"]
 
@@ -42,7 +43,7 @@ class Job:
     model : int
         Number of the model in the study.
     column : int
-        Number of the dimension.
+        Number of the dimension, or :data:`physioemo.experiments.study_joint.ALL_COLUMNS`.
     permutation : int
         Number of the permutation, or :data:`TRUE_LABELS`.
     folds : tuple of int
@@ -58,7 +59,8 @@ class Job:
     def name(self) -> str:
         """A name fit for a file."""
         kind = "true" if self.permutation == TRUE_LABELS else f"permuted{self.permutation:04d}"
-        return f"model{self.model:02d}-{self.column}-{kind}-fold{self.folds[0]:04d}"
+        column = "all" if self.column == ALL_COLUMNS else str(self.column)
+        return f"model{self.model:02d}-{column}-{kind}-fold{self.folds[0]:04d}"
 
 
 def plan_jobs(study: Study, n_columns: int, n_folds: int) -> list[Job]:
@@ -68,13 +70,10 @@ def plan_jobs(study: Study, n_columns: int, n_folds: int) -> list[Job]:
         at_once = _FOLDS_TOGETHER if _trains_together(model) else _FOLDS_ALONE
         parts = [tuple(range(k, min(k + at_once, n_folds))) for k in range(0, n_folds, at_once)]
         # These know no features: permuting labels over trials changes nothing.
+        columns = (ALL_COLUMNS,) if model.joint else range(n_columns)
         runs = 0 if model.name in ("majority", "mean") else _n_permutations(study, model)
         for permutation in (TRUE_LABELS, *range(runs)):
-            jobs += [
-                Job(number, column, permutation, part)
-                for column in range(n_columns)
-                for part in parts
-            ]
+            jobs += [Job(number, column, permutation, part) for column in columns for part in parts]
     return sorted(jobs, key=lambda job: job.permutation != TRUE_LABELS)
 
 
@@ -147,13 +146,16 @@ def load_job(job: Job, folder: Path) -> dict[str, Any]:
 def _predictions(
     job: Job, study: Study, inputs: StudyInputs
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-    """Return the windows that were tested, what was said of them, their fold, notes per fold."""
+    """Return the windows that were tested, what was said of them, their fold, notes per fold.
+
+    Of a joint model (window, dimension, class) was said, of others (window, class).
+    """
     model = with_layout(study.models[job.model], study, inputs)
     features = features_for(model, study, inputs)
-    rated = inputs.rated(job.column)
-    y = inputs.targets[:, job.column]
+    rated = rated_rows(inputs, job.column)
+    y = inputs.targets if model.joint else inputs.targets[:, job.column]
     if job.permutation != TRUE_LABELS:
-        y = permuted_targets(inputs, job.column, job.permutation, study.seed)
+        y = permuted_for(model, inputs, job.column, job.permutation, study.seed)
     fits, tests = [], []
     for fold in job.folds:
         train, test = (rows[rated[rows]] for rows in inputs.folds[fold])
@@ -167,9 +169,10 @@ def _predictions(
     fold_of = [np.full(len(tests[k]), job.folds[k]) for k in kept]
     notes = [_notes(e, job.folds[k]) for e, k in zip(fitted, kept, strict=True)]
     n_columns = max(1, len(inputs.classes))
+    shape = (0, len(inputs.columns), n_columns) if model.joint else (0, n_columns)
     return (
         np.concatenate([np.empty(0, int), *rows]),
-        np.concatenate([np.empty((0, n_columns)), *said]),
+        np.concatenate([np.empty(shape), *said]),
         np.concatenate([np.empty(0, int), *fold_of]),
         notes,
     )
@@ -232,8 +235,11 @@ def _resampled(fit: dict[str, Any], study: Study, fold: int) -> dict[str, Any]:
 def _fitted(
     model: ModelChoice, study: Study, fits: list[dict[str, Any]], folds: list[int]
 ) -> list[Any]:
+    options = ordered_options(model.name, model.options, study.target)
     estimators = [
-        build_estimator(model.name, model.preset, seed=study.seed + fold, **model.options)
+        build_estimator(
+            model.name, model.preset, seed=study.seed + fold, joint=model.joint, **options
+        )
         for fold in folds
     ]
     if _trains_together(model) and len(fits) > 1:

@@ -1,5 +1,7 @@
 """Which electrodes one model of a study uses, and which pairs together, beside their nulls."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_inputs import StudyInputs, features_for, permuted_targets
 from physioemo.experiments.study_jobs import fit_fold
 
-__all__ = ["study_maps"]
+__all__ = ["attention_beside_null", "study_maps"]
 
 _FOLDS, _PERMUTATIONS = 8, 19
 
@@ -20,8 +22,8 @@ def study_maps(study: Study, inputs: StudyInputs) -> dict[str, Any]:
     """Return the maps of the model that the study names, by dimension.
 
     Importance is the mean over eight folds (or as many as there are), spread over all; the
-    interactions are those of the first of them. Each stands beside the same with labels permuted,
-    nineteen times.
+    interactions, and the attention of a model that pays any, are those of the first of them. Each
+    stands beside the same with labels permuted, nineteen times.
 
     Raises
     ------
@@ -47,9 +49,11 @@ def study_maps(study: Study, inputs: StudyInputs) -> dict[str, Any]:
         )
         fold = int(chosen[0])
         test = inputs.folds[fold][1]
+        tested = features[test[inputs.rated(column)[test]]]
+        attention: list[np.ndarray] = []
         interactions = interactions_beside_null(
-            lambda k, c=column, f=fold: _fit(study, inputs, number, c, f, k),  # type: ignore[misc]
-            features[test[inputs.rated(column)[test]]],
+            partial(_fit_noting, study, inputs, number, column, fold, tested, attention),
+            tested,
             names,
             n_permutations=_PERMUTATIONS,
             n_own=n_own,
@@ -63,6 +67,7 @@ def study_maps(study: Study, inputs: StudyInputs) -> dict[str, Any]:
             "interactions": interactions.to_dict(),
             "interactions_fold": fold + 1,
             "interactions_tested": sorted(set(inputs.groups.person[test].tolist())),
+            "attention": attention_beside_null(attention, interactions.score),
         }
     return found
 
@@ -93,6 +98,70 @@ def _fit(
 ) -> Any:
     y = _labels(study, inputs, column, permutation)
     return fit_fold(study, inputs, model, column, fold, y)
+
+
+def _fit_noting(
+    study: Study,
+    inputs: StudyInputs,
+    model: int,
+    column: int,
+    fold: int,
+    tested: np.ndarray,
+    attention: list[np.ndarray],
+    permutation: int | None,
+) -> Any:
+    """Fit a model and note its attention on the tested windows, if it pays any."""
+    estimator = _fit(study, inputs, model, column, fold, permutation)
+    if getattr(estimator, "attends", False):
+        attention.append(estimator.attention(tested))
+    return estimator
+
+
+def attention_beside_null(
+    attention: Sequence[np.ndarray], interactions: Sequence[Sequence[float | None]]
+) -> dict[str, Any]:
+    """Return the attention of a model beside that of models of permuted labels.
+
+    Parameters
+    ----------
+    attention : sequence of ndarray, shape (channel, channel)
+        Of the model of the true labels, then of those of permuted ones; may be empty.
+    interactions : (channel, channel)
+        What ablation says of each pair, None where nothing is known.
+
+    Returns
+    -------
+    dict
+        Empty without attention; else ``mean`` and ``null_mean`` (channel, channel);
+        ``null_correlation``: Pearson's with each model of permuted labels, over pairs;
+        ``interaction_correlation``: Spearman's of attention both ways with the interactions.
+    """
+    if not attention:
+        return {}
+    from scipy.stats import spearmanr
+
+    true, *null = attention
+    pairs = np.tril_indices(len(true), -1)
+    apart = ~np.eye(len(true), dtype=bool)
+    both_ways = ((true + true.T) / 2)[pairs]
+    ablated = np.array(interactions, float)[pairs]
+    known = np.isfinite(ablated) & np.isfinite(both_ways)
+    varied = known.sum() > 2 and np.ptp(ablated[known]) > 0 and np.ptp(both_ways[known]) > 0
+    rank = spearmanr(both_ways[known], ablated[known]).statistic if varied else float("nan")
+    return {
+        "mean": true.tolist(),
+        "null_mean": np.mean(null, axis=0).tolist(),
+        "null_correlation": [_correlation(true[apart], other[apart]) for other in null],
+        "interaction_correlation": float(rank),
+    }
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    known = np.isfinite(a) & np.isfinite(b)
+    a, b = a[known], b[known]
+    if len(a) < 3 or not (np.ptp(a) > 0 and np.ptp(b) > 0):
+        return float("nan")
+    return float(np.corrcoef(a, b)[0, 1])
 
 
 def _importance(

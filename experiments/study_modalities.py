@@ -92,7 +92,13 @@ def _scores(
     found = {}
     for name, sums in total.items():
         said = sums[tested] / count[tested, None]
-        by_subject = subject_scores(y[tested], said, groups.trial_id, groups.person)
+        by_subject = subject_scores(
+            y[tested],
+            said,
+            groups.trial_id,
+            groups.person,
+            ordered=study.target.kind == "ordinal",
+        )
         found[name] = {
             level: float(np.nanmean([s[level]["balanced_accuracy"] for s in by_subject.values()]))
             for level in _LEVELS

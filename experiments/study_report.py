@@ -21,16 +21,17 @@ from physioemo.experiments.report.parts import (
     plural,
     shorten,
 )
-from physioemo.experiments.report.scalp import FEWEST_ON_MAP, draw_values, positions
 from physioemo.experiments.report.scores import p_text
+from physioemo.experiments.study_confusion import confusion_blocks
 from physioemo.experiments.study_figures import (
     calibration_figure,
     confusion_figure,
-    interaction_figure,
     learning_figure,
     subject_figure,
 )
+from physioemo.experiments.study_map_blocks import map_blocks
 from physioemo.experiments.study_modalities import modality_blocks
+from physioemo.experiments.study_order_blocks import order_blocks
 
 __all__ = ["write_study_report"]
 
@@ -71,7 +72,8 @@ def write_study_report(results: dict[str, Any], folder: str | Path) -> Path:
 
 def _banners(results: dict[str, Any]) -> Iterator[str]:
     if results["leaky"]:
-        yield "LEAKY - windows of one trial train and test; these scores are no evidence"
+        why = "; ".join(results.get("leaks", ())) or "windows of one trial train and test"
+        yield f"LEAKY - {why}; these scores are no evidence"
     if results["simulated"]:
         yield "SIMULATED OR SYNTHETIC DATA - no person was recorded"
 
@@ -147,7 +149,7 @@ def _sections(results: dict[str, Any], folder: Path) -> Iterator[Section]:
         if results.get("maps"):
             yield Section(
                 f"What {results['maps'][dimension]['model']} uses: {dimension}",
-                tuple(_map_blocks(results["maps"][dimension], _stamp(results))),
+                tuple(map_blocks(results["maps"][dimension], _stamp(results))),
                 f"maps-{k}",
                 2,
             )
@@ -181,6 +183,8 @@ def _score_blocks(results: dict[str, Any]) -> Iterator[Block]:
     )
     title = name.replace("_", " ")
     yield Table(f"{title} over subjects", columns, tuple(rows), stamp=stamp)
+    if results["study"]["target"]["kind"] == "ordinal":
+        yield from order_blocks(results, stamp)
     if results["n_subjects"] == 1:
         yield Note("One subject: nothing is known of others, and there is no interval.", "warning")
     elif results["n_subjects"] < _FEW_SUBJECTS:
@@ -261,12 +265,13 @@ def _dimension_blocks(
             f"Confusion matrices in {dimension}",
             stamp=stamp,
         )
+        yield from confusion_blocks(content, results["headline"], results["classes"], stamp)
         calibration = calibration_figure(folder, number, results, stamp=stamp)
         if calibration:
             yield Figure(
                 calibration,
-                "Windows by the probability of the class said, and how often it was right. On the "
-                "line a probability means what it says.",
+                "Windows by the probability of the likeliest class, and how often it was right. On "
+                "the line a probability means what it says.",
                 f"Calibration in {dimension}",
                 width_inches=6.0,
                 stamp=stamp,
@@ -282,60 +287,6 @@ def _dimension_blocks(
             stamp=stamp,
         )
     yield _subject_table(content, results, stamp)
-
-
-def _map_blocks(maps: dict[str, Any], stamp: str) -> Iterator[Block]:
-    importance = np.array(maps["importance"], float)[:, None]
-    largest = max(maps["importance_null_largest"])
-    yield Figure(
-        draw_values(importance, tuple(maps["ch_names"]), ["without it"], "nats", "RdBu_r"),
-        "What is lost of the true class's log-probability without an electrode, mean over "
-        f"{plural(maps['n_folds'], 'fold')}. Models of permuted labels reach up to "
-        f"{number_text(largest, 4)} nats at their largest electrode: less means nothing.",
-        "Importance of each electrode",
-        width_inches=4.0,
-        stamp=stamp,
-    )
-    unplaced = _unplaced(maps)
-    if unplaced:
-        yield Table("Electrodes without a place on the map", ("electrode", "nats"), unplaced,
-                    stamp=stamp)  # fmt: skip
-    found = maps["interactions"]
-    tested = shorten(", ".join(maps["interactions_tested"]), 80)
-    yield Figure(
-        interaction_figure(maps, stamp=stamp),
-        "How far two electrodes act together on the log-odds (ablation), in units of their spread "
-        "and less what either has in common with all others. 1 is the largest pair of "
-        f"{plural(len(found['null_largest']), 'model')} fitted to permuted labels. Of one fold "
-        f"only: {maps['interactions_fold']}, tested on {tested}. "
-        f"The largest pair has p {p_text(found['p'])}, at least "
-        f"{p_text(1 / (len(found['null_largest']) + 1))} with so few permutations.",
-        "Interaction of each pair of electrodes",
-        width_inches=7.0,
-        stamp=stamp,
-    )
-    if not found["winners"]:
-        yield Note("No pair of electrodes exceeds what permuted labels give.")
-        return
-    rows = tuple(
-        (f"{a} and {b}", number_text(v, 4), number_text(v / found["threshold"], 2))
-        for a, b, v in found["winners"][:20]
-    )
-    yield Table(
-        "Pairs above the largest of permuted labels",
-        ("pair", "score", "times the null's largest"),
-        rows,
-        stamp=stamp,
-    )
-
-
-def _unplaced(maps: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the electrodes that a topographic map leaves out."""
-    placed, _ = positions(maps["ch_names"])
-    if len(placed) < FEWEST_ON_MAP:
-        return ()
-    rows = zip(maps["ch_names"], maps["importance"], strict=True)
-    return tuple((n, number_text(v, 4)) for k, (n, v) in enumerate(rows) if k not in placed)
 
 
 def _subject_table(content: dict[str, Any], results: dict[str, Any], stamp: str) -> Table:

@@ -16,8 +16,10 @@ from physioemo.dask_jobs import run_on_dask
 from physioemo.errors import CallError, DataError, RecordingExistsError
 from physioemo.experiments.outside_splits import OutsideSplit, write_split
 from physioemo.experiments.study_config import Study
+from physioemo.experiments.study_confusion import write_confusion
 from physioemo.experiments.study_inputs import StudyInputs, load_inputs
 from physioemo.experiments.study_jobs import TRUE_LABELS, Job, load_job, plan_jobs, run_job
+from physioemo.experiments.study_joint import ALL_COLUMNS
 from physioemo.experiments.study_maps import study_maps
 from physioemo.experiments.study_modalities import study_modalities
 from physioemo.experiments.study_scores import study_scores
@@ -101,7 +103,7 @@ def run_study(
         From :func:`physioemo.experiments.study_config.read_study`.
     out : str or Path
         The folder: ``config.json``, ``splits.json``, ``predictions.zarr``, ``results.json``,
-        ``log.txt``; unfinished, also ``jobs``.
+        ``confusion.csv``, ``log.txt``; unfinished, also ``jobs``.
     jobs : int
         Processes on this computer.
     scheduler : str, optional
@@ -133,7 +135,7 @@ def run_study(
         OutsideSplit(
             folds=inputs.folds,
             protocol=study.protocol,
-            leaky=study.leaky,
+            leaky=study.leaky or bool(inputs.leaks),
             fitted_on={"scaler": "training", "imputation": "training", "model": "training"},
             store=study.stores[0].resolve() if len(study.stores) == 1 else None,
         ),
@@ -152,6 +154,7 @@ def run_study(
     if study.modalities:
         results["modalities"] = study_modalities(study, inputs)
     _write_predictions(folder, study, inputs, planned)
+    write_confusion(results, folder)
     text = json.dumps(_plain(results), indent=1, ensure_ascii=False)
     (folder / RESULTS).write_text(text, encoding="utf-8")
     shutil.rmtree(folder / _JOBS)
@@ -174,7 +177,8 @@ def _config(study: Study, inputs: StudyInputs) -> dict[str, Any]:
         "stores": [str(s) for s in study.stores],
         "sources": sources,
         "simulated": any(s["simulated"] for s in sources),
-        "leaky": study.leaky,
+        "leaky": study.leaky or bool(inputs.leaks),
+        "leaks": list(inputs.leaks),
         "versions": package_versions(),
     }
 
@@ -242,18 +246,23 @@ def _predictions(
         runs.setdefault((job.model, job.column, job.permutation), []).append(job)
     n_columns = max(1, len(inputs.classes))
     for (model, column, permutation), parts in runs.items():
-        total = np.zeros((len(inputs.groups), n_columns))
+        joint = column == ALL_COLUMNS
+        shape = (len(inputs.groups), len(inputs.columns) if joint else 1, n_columns)
+        total = np.zeros(shape)
         count = np.zeros(len(inputs.groups))
         notes = []
         for part in parts:
             content = load_job(part, folder)
-            np.add.at(total, content["rows"], content["predicted"])
+            said = content["predicted"].reshape(-1, *shape[1:])
+            np.add.at(total, content["rows"], said)
             np.add.at(count, content["rows"], 1)
             notes += content["notes"]
         # Some protocols test a window in several folds: its prediction is their mean.
         with np.errstate(invalid="ignore", divide="ignore"):
-            predicted = total / np.where(count, count, np.nan)[:, None]
-        yield study.models[model].label, column, permutation, predicted, notes
+            predicted = total / np.where(count, count, np.nan)[:, None, None]
+        label = study.models[model].label
+        for k, of_column in enumerate(np.moveaxis(predicted, 1, 0)):
+            yield label, k if joint else column, permutation, of_column, notes
 
 
 def _write_predictions(folder: Path, study: Study, inputs: StudyInputs, planned: list[Job]) -> None:

@@ -13,8 +13,10 @@ from physioemo.experiments.statistics import (
     permutation_p,
 )
 from physioemo.experiments.study_config import Study
-from physioemo.experiments.study_inputs import StudyInputs, permuted_targets, protocol_line
+from physioemo.experiments.study_inputs import StudyInputs, protocol_line
 from physioemo.experiments.study_jobs import TRUE_LABELS
+from physioemo.experiments.study_joint import permuted_for
+from physioemo.experiments.study_order import ORDERED_SCORES, order_of, permutation_tests
 from physioemo.experiments.trial_scores import subject_scores
 
 __all__ = ["headline", "study_scores"]
@@ -37,7 +39,16 @@ Run = tuple[str, int, int, np.ndarray, list[dict[str, Any]]]
 
 def headline(study: Study) -> str:
     """Return the score that stands first."""
-    return _RATING_SCORES[0] if study.target.kind == "continuous" else _CLASS_SCORES[0]
+    return _scores_of(study)[0]
+
+
+def _scores_of(study: Study) -> tuple[str, ...]:
+    """Return the scores that are summarised, the first one first."""
+    if study.target.kind == "continuous":
+        return _RATING_SCORES
+    if study.target.kind == "ordinal":
+        return tuple(dict.fromkeys((*ORDERED_SCORES, *_CLASS_SCORES)))
+    return _CLASS_SCORES
 
 
 def study_scores(study: Study, inputs: StudyInputs, runs: Iterable[Run]) -> dict[str, Any]:
@@ -57,24 +68,36 @@ def study_scores(study: Study, inputs: StudyInputs, runs: Iterable[Run]) -> dict
     dict
         ``protocol``, ``n_*``, ``headline``, ``dimensions``: for each its ``models`` (scores of
         every subject, their mean with its interval, permuted labels, binomial thresholds) and
-        ``comparisons`` with the reference model.
+        ``comparisons`` with the reference model. For ordered classes each model also has
+        ``order``, whether it knew them to be ordered, and permuted labels beside each of
+        :data:`physioemo.experiments.study_order.ORDERED_SCORES`.
     """
     dimensions: dict[str, dict[str, Any]] = {
         name: {"models": {m.label: {} for m in study.models}} for name in inputs.columns
     }
     first = headline(study)
+    ordered = study.target.kind == "ordinal"
+    names = ORDERED_SCORES if ordered else (first,)
+    choices = {m.label: m for m in study.models}
     for label, column, permutation, predicted, notes in runs:
         models = dimensions[inputs.columns[column]]["models"]
         if permutation == TRUE_LABELS:
             models[label] |= _true_scores(study, inputs, column, predicted)
             models[label]["training"] = sorted(notes, key=lambda n: n["fold"])
         else:
-            y = permuted_targets(inputs, column, permutation, study.seed)
-            score = _mean_scores(_by_subject(inputs, y, predicted), first)
-            models[label].setdefault("permuted", []).append(score)
+            y = permuted_for(choices[label], inputs, column, permutation, study.seed)
+            means = _mean_scores(_by_subject(study, inputs, y, predicted), names)
+            more = {"scores": means} if ordered else {}
+            models[label].setdefault("permuted", []).append({**means[first], **more})
     for content in dimensions.values():
         for scores in content["models"].values():
             _add_permutation_tests(scores, first)
+            if ordered:
+                _add_ordered_tests(scores)
+        if ordered:
+            for model in study.models:
+                known = order_of(model.name, model.options, study.target)
+                content["models"][model.label]["order"] = known
         content["comparisons"] = _comparisons(study, content["models"], first)
     groups = inputs.groups
     return {
@@ -91,26 +114,32 @@ def study_scores(study: Study, inputs: StudyInputs, runs: Iterable[Run]) -> dict
 
 
 def _by_subject(
-    inputs: StudyInputs, y: np.ndarray, predicted: np.ndarray
+    study: Study, inputs: StudyInputs, y: np.ndarray, predicted: np.ndarray
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    tested = np.isfinite(predicted).all(axis=1)
+    # A joint model also speaks of windows that are rated in another dimension alone.
+    tested = np.isfinite(predicted).all(axis=1) & ((y.dtype.kind == "f") | (y >= 0))
     said = predicted[:, 0] if y.dtype.kind == "f" else predicted
     groups = inputs.groups
-    return subject_scores(y[tested], said[tested], groups.trial_id[tested], groups.person[tested])
+    return subject_scores(
+        y[tested],
+        said[tested],
+        groups.trial_id[tested],
+        groups.person[tested],
+        ordered=study.target.kind == "ordinal",
+    )
 
 
 def _true_scores(
     study: Study, inputs: StudyInputs, column: int, predicted: np.ndarray
 ) -> dict[str, Any]:
-    by_subject = _by_subject(inputs, inputs.targets[:, column], predicted)
-    names = _RATING_SCORES if study.target.kind == "continuous" else _CLASS_SCORES
+    by_subject = _by_subject(study, inputs, inputs.targets[:, column], predicted)
     found: dict[str, Any] = {"subjects": by_subject}
     for level in _LEVELS:
         found[level] = {
             name: over_subjects(
                 {s: scores[level][name] for s, scores in by_subject.items()}, seed=study.seed
             ).to_dict()
-            for name in names
+            for name in _scores_of(study)
             if any(np.isfinite(s[level][name]) for s in by_subject.values())
         }
     if study.target.kind != "continuous":
@@ -133,9 +162,16 @@ def _chance(scores: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _mean_scores(by_subject: Mapping[str, Any], name: str) -> dict[str, float]:
+def _mean_scores(
+    by_subject: Mapping[str, Any], names: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
+    """Return the means over subjects, by score and level."""
     return {
-        level: float(np.nanmean([s[level][name] for s in by_subject.values()])) for level in _LEVELS
+        name: {
+            level: float(np.nanmean([s[level][name] for s in by_subject.values()]))
+            for level in _LEVELS
+        }
+        for name in names
     }
 
 
@@ -146,6 +182,16 @@ def _add_permutation_tests(scores: dict[str, Any], first: str) -> None:
         for level in _LEVELS
         if permuted and first in scores[level]
     }
+
+
+def _add_ordered_tests(scores: dict[str, Any]) -> None:
+    means = {
+        name: {level: scores[level][name]["mean"] for level in _LEVELS}
+        for name in ORDERED_SCORES
+        if all(name in scores[level] for level in _LEVELS)
+    }
+    permuted = [p["scores"] for p in scores["permuted"]]
+    scores["ordered_tests"] = permutation_tests(means, permuted)
 
 
 def _comparisons(study: Study, models: Mapping[str, Any], first: str) -> dict[str, Any]:

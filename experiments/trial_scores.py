@@ -4,6 +4,7 @@ Windows of a trial are not independent: scores of trials come from the mean of t
 predictions, and stand beside the scores of windows.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def trial_mean(
 
 
 def window_and_trial_scores(
-    target: np.ndarray, predicted: np.ndarray, trial_id: np.ndarray
+    target: np.ndarray, predicted: np.ndarray, trial_id: np.ndarray, *, ordered: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Score windows, and trials by the mean of their windows' predictions.
 
@@ -67,6 +68,8 @@ def window_and_trial_scores(
         Probabilities or ratings, NaN = none.
     trial_id : ndarray of str, shape (window,)
         Name of the trial.
+    ordered : bool
+        Whether classes are ordered as they are numbered.
 
     Returns
     -------
@@ -75,14 +78,23 @@ def window_and_trial_scores(
         :func:`regression_scores`.
     """
     target, predicted = np.asarray(target), np.asarray(predicted, float)
-    score = classification_scores if target.dtype.kind in "iu" else regression_scores
+    score = (
+        partial(classification_scores, ordered=ordered)
+        if target.dtype.kind in "iu"
+        else regression_scores
+    )
     by_window = score(target, predicted)
     _, of_trial, mean = trial_mean(target, predicted, trial_id)
     return {"window": by_window, "trial": score(of_trial, mean)}
 
 
 def subject_scores(
-    target: np.ndarray, predicted: np.ndarray, trial_id: np.ndarray, person: np.ndarray
+    target: np.ndarray,
+    predicted: np.ndarray,
+    trial_id: np.ndarray,
+    person: np.ndarray,
+    *,
+    ordered: bool = False,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Return :func:`window_and_trial_scores` of each subject, with its confusion matrices.
 
@@ -92,10 +104,12 @@ def subject_scores(
         As there.
     person : ndarray of str, shape (window,)
         Name of the subject.
+    ordered : bool
+        As there.
     """
     names, code = name_codes(person)
     rows = [np.flatnonzero(code == i) for i in range(len(names))]
     return {
-        name: window_and_trial_scores(target[r], predicted[r], trial_id[r])
+        name: window_and_trial_scores(target[r], predicted[r], trial_id[r], ordered=ordered)
         for name, r in zip(names, rows, strict=True)
     }

@@ -2,9 +2,7 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
-from physioemo.errors import CallError
 from physioemo.models.affect_losses import (
     concordance_loss,
     gaussian_loss,
@@ -12,11 +10,12 @@ from physioemo.models.affect_losses import (
     ordinal_probabilities,
 )
 from physioemo.models.losses import weighted_cross_entropy
+from physioemo.models.ordinal_link import OrderedThresholds
 
 __all__ = ["GaussianHead", "JointHead", "OrdinalHead"]
 
 
-class OrdinalHead(nn.Module):
+class OrdinalHead(OrderedThresholds):
     """A score and ordered thresholds for each dimension (cumulative-link model).
 
     Parameters
@@ -28,22 +27,8 @@ class OrdinalHead(nn.Module):
     """
 
     def __init__(self, *, embed_dim: int, n_dimensions: int, n_outputs: int) -> None:
-        super().__init__()
-        if n_outputs < 2:
-            raise CallError(f"found {n_outputs} classes, expected two or more for an order")
+        super().__init__(n_dimensions=n_dimensions, n_outputs=n_outputs)
         self.score = nn.Linear(embed_dim, n_dimensions, bias=False)
-        # Evenly likely classes to begin with: thresholds at the logits of k / n.
-        share = torch.arange(1, n_outputs) / n_outputs
-        first = torch.logit(share)
-        self.first = nn.Parameter(first[0].repeat(n_dimensions))
-        steps = first[1:] - first[:-1]
-        self.steps = nn.Parameter(torch.log(torch.expm1(steps)).repeat(n_dimensions, 1))
-
-    @property
-    def thresholds(self) -> Tensor:
-        """Thresholds in rising order, shape (dimension, class − 1)."""
-        rises = softplus(self.steps).cumsum(dim=1)
-        return torch.cat([self.first[:, None], self.first[:, None] + rises], dim=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (window, embed) to probabilities (window, dimension, class)."""

@@ -17,6 +17,7 @@ __all__ = [
     "concordance",
     "concordance_loss",
     "gaussian_loss",
+    "ordinal_log_probabilities",
     "ordinal_loss",
     "ordinal_probabilities",
 ]
@@ -113,7 +114,7 @@ def ordinal_probabilities(score: Tensor, thresholds: Tensor) -> Tensor:
     Tensor, shape (window, dimension, class)
         Rows sum to 1.
     """
-    return _ordinal_log_probabilities(score, thresholds).exp()
+    return ordinal_log_probabilities(score, thresholds).exp()
 
 
 def ordinal_loss(score: Tensor, thresholds: Tensor, labels: Tensor) -> Tensor:
@@ -127,12 +128,13 @@ def ordinal_loss(score: Tensor, thresholds: Tensor, labels: Tensor) -> Tensor:
         Classes from 0; −1 is a missing rating.
     """
     known = labels >= 0
-    log_p = _ordinal_log_probabilities(score, thresholds)
+    log_p = ordinal_log_probabilities(score, thresholds)
     chosen = log_p.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     return -(chosen * known).sum() / known.sum().clamp(min=1)
 
 
-def _ordinal_log_probabilities(score: Tensor, thresholds: Tensor) -> Tensor:
+def ordinal_log_probabilities(score: Tensor, thresholds: Tensor) -> Tensor:
+    """Logarithms of :func:`ordinal_probabilities`; arguments and shape as there."""
     distance = thresholds - score.unsqueeze(-1)  # (window, dimension, class − 1)
     below, above = logsigmoid(distance), logsigmoid(-distance)
     # log(sigmoid(b) − sigmoid(a)) for a < b, without the difference of two numbers near 1:

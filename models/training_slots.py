@@ -24,7 +24,7 @@ from physioemo.models.training import (
     require_finite,
 )
 
-__all__ = ["CheckedData", "Slots", "TrainedModel"]
+__all__ = ["CheckedData", "Room", "Slots", "TrainedModel"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,31 @@ class CheckedData:
     validation: Split
     logit_shape: tuple[int, int]
     seed: int | None
+
+
+@dataclass(frozen=True)
+class Room:
+    """The size of a slot: that of the largest data set, so that all have one shape."""
+
+    n_training: int
+    n_validation: int
+    token_shape: tuple[int, int]
+    logit_shape: tuple[int, int]
+    masked: bool
+
+    @classmethod
+    def for_all(cls, splits: list[CheckedData], batch_size: int) -> "Room":
+        """Return the room that each of some data sets fits in."""
+        n_validation = max(len(s.validation.tokens) for s in splits)
+        n_validation += -n_validation % min(batch_size, n_validation)
+        _, n_tokens, n_features = splits[0].training.tokens.shape
+        return cls(
+            max(len(s.training.tokens) for s in splits),
+            n_validation,
+            (n_tokens, n_features),
+            splits[0].logit_shape,
+            any(s.training.mask is not None or s.validation.mask is not None for s in splits),
+        )
 
 
 @dataclass
@@ -81,31 +106,24 @@ class Slots:
     def empty(
         cls,
         n_slots: int,
-        splits: list[CheckedData],
+        room: Room,
         architecture: Architecture,
         config: TrainingConfig,
         device: torch.device,
     ) -> "Slots":
-        """Return free slots with room for the largest data set."""
-        dimensions, classes = splits[0].logit_shape
-        masked = any(s.training.mask is not None or s.validation.mask is not None for s in splits)
+        """Return free slots."""
         together = None
         if device.type == "cuda":
             together = torch.Generator(device).manual_seed(config.seed)
-        n_validation = max(len(s.validation.tokens) for s in splits)
-        n_validation += -n_validation % min(config.batch_size, n_validation)
-        n_training = max(len(s.training.tokens) for s in splits)
-        example = splits[0].training.tokens
-        shape = (n_slots, dimensions)
         return cls(
             architecture,
             config,
             device,
             State.empty(n_slots, architecture.n_parameters, device),
             torch.zeros(n_slots, architecture.n_parameters, device=device),
-            _padding(shape, n_training + 1, example, device, masked=masked),
-            _padding(shape, n_validation, example, device, masked=masked),
-            torch.zeros(n_slots, dimensions, classes, device=device),
+            _padding(n_slots, room.n_training + 1, room, device),
+            _padding(n_slots, room.n_validation, room, device),
+            torch.zeros(n_slots, *room.logit_shape, device=device),
             [None] * n_slots,
             together,
         )
@@ -120,24 +138,27 @@ class Slots:
             index = next(waiting, None)
             if index is None:
                 return
-            split = splits[index]
-            config = self.config
-            if split.seed is not None:
-                config = replace(config, seed=split.seed)
-            for array in (self.state.weights, self.best):
-                array[k] = self.architecture.flatten(build(index)).to(self.device)
-            self.state.first[k] = self.state.second[k] = 0.0
-            _put(self.training, k, split.training)
-            _put(self.validation, k, split.validation)
-            n_classes = split.logit_shape[1]
-            self.class_weights[k] = class_weights(split.training.labels, n_classes)
-            self.runs[k] = Run(
-                index,
-                config,
-                len(split.training.tokens),
-                torch.Generator().manual_seed(config.seed),
-                torch.Generator().manual_seed(config.seed),
-            )
+            self.put(k, index, splits[index], self.architecture.flatten(build(index)))
+
+    def put(self, k: int, index: int, split: CheckedData, weights: Tensor) -> None:
+        """Begin a data set in slot ``k`` from a row of untrained weights."""
+        config = self.config
+        if split.seed is not None:
+            config = replace(config, seed=split.seed)
+        for array in (self.state.weights, self.best):
+            array[k] = weights.to(self.device)
+        self.state.first[k] = self.state.second[k] = 0.0
+        _put(self.training, k, split.training)
+        _put(self.validation, k, split.validation)
+        n_classes = split.logit_shape[1]
+        self.class_weights[k] = class_weights(split.training.labels, n_classes)
+        self.runs[k] = Run(
+            index,
+            config,
+            len(split.training.tokens),
+            torch.Generator().manual_seed(config.seed),
+            torch.Generator().manual_seed(config.seed),
+        )
 
     def epoch(
         self, engine: Engine, on_epoch: Callable[[int, dict[str, float]], None] | None
@@ -276,15 +297,13 @@ def _judge(run: Run, train_loss: float, validation_loss: float) -> None:
         run.stopped_early = False
 
 
-def _padding(
-    shape: tuple[int, int], n_windows: int, example: Tensor, device: torch.device, *, masked: bool
-) -> Split:
-    n_slots, dimensions = shape
-    electrodes = (n_slots, n_windows, example.shape[1])
+def _padding(n_slots: int, n_windows: int, room: Room, device: torch.device) -> Split:
+    electrodes = (n_slots, n_windows, room.token_shape[0])
+    dimensions = room.logit_shape[0]
     return Split(
-        torch.zeros(*electrodes, example.shape[2], device=device),
+        torch.zeros(*electrodes, room.token_shape[1], device=device),
         torch.full((n_slots, n_windows, dimensions), -1, device=device),
-        torch.ones(electrodes, dtype=torch.bool, device=device) if masked else None,
+        torch.ones(electrodes, dtype=torch.bool, device=device) if room.masked else None,
     )
 
 

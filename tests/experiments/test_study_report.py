@@ -61,6 +61,12 @@ def maps(ch_names):
             "interactions_tested": ["s00"]}  # fmt: skip
 
 
+def attention(n, null_correlation=(0.9, 0.8)):
+    even = np.full((n, n), 1 / n).tolist()
+    return {"mean": even, "null_mean": even, "null_correlation": list(null_correlation),
+            "interaction_correlation": 0.25}  # fmt: skip
+
+
 def text_of(page):
     html = page.read_text(encoding="utf-8")
     html = re.sub(r"<style.*?</style>", "", html, flags=re.S)
@@ -116,3 +122,18 @@ def test_page_loads_nothing_and_says_nothing_on_the_console(tmp_path, console_er
     assert "<script" not in html and "try &lt;b&gt;" in html
     assert all(x.startswith(("data:", "#")) for x in re.findall(r'(?:src|href)="([^"]*)"', html))
     assert console_errors(page) == []
+
+
+def test_attention_is_shown_beside_its_null_and_called_no_connectivity(tmp_path):
+    names = ["Cz", "Pz", "Oz"]
+    found = maps(names) | {"attention": attention(3)}
+    said = text_of(write_study_report(results(maps={"valence": found}), tmp_path))
+    assert "Attention is not connectivity" in said
+    assert "correlates with those of permuted labels by 0.80 to 0.90" in said
+    assert "over pairs: 0.25" in said
+    flat = maps(names) | {"attention": attention(3, (None, None))}
+    said = text_of(write_study_report(results(maps={"valence": flat}), tmp_path))
+    assert "Whether it depends on the labels is not known here" in said
+    without = maps(names) | {"attention": {}}
+    said = text_of(write_study_report(results(maps={"valence": without}), tmp_path))
+    assert "Attention" not in said

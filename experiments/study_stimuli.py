@@ -1,0 +1,120 @@
+"""What a model that reads the stimulus must not see: the same stimulus in training and test.
+
+Loudness, colours and cuts tell which film is running. If other people's windows of that film train,
+a model can learn the film's label by heart and score without anything of the person who is tested.
+So a stimulus that a model reads may stand on one side of a fold only; the folds themselves are
+looked at, not the protocol's name.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from physioemo.errors import CallError
+from physioemo.experiments.protocols import find_protocol
+from physioemo.experiments.study_config import Study
+from physioemo.features.stimulus_family import STIMULUS_FAMILIES
+
+if TYPE_CHECKING:
+    from physioemo.experiments.study_inputs import StudyInputs
+
+__all__ = ["check_stimuli", "protocol_options", "reads_stimuli"]
+
+ALLOW = "allow_leakage"
+
+_OF_STIMULI = {name.replace("-", "_") for name in STIMULUS_FAMILIES}
+_BLIND = ("majority", "mean")  # they are handed features and look at none
+_SHOWN = 3
+
+
+def reads_stimuli(study: Study) -> bool:
+    """Return whether any family of a study is of the stimulus."""
+    named = [f for m in study.models for f in m.options.get("families") or ()]
+    return bool({f.replace("-", "_") for f in (*study.families, *named)} & _OF_STIMULI)
+
+
+def protocol_options(study: Study) -> dict[str, Any]:
+    """Return the options that the protocol takes: only one that leaks is told to allow it."""
+    options = dict(study.protocol_options)
+    if not find_protocol(study.protocol).leaky and reads_stimuli(study):
+        options.pop(ALLOW, None)
+    return options
+
+
+def check_stimuli(
+    study: Study, inputs: "StudyInputs", readers: Mapping[str, set[str]]
+) -> tuple[str, ...]:
+    """Return what leaks by the stimulus, one sentence; none if nothing does.
+
+    Parameters
+    ----------
+    study : Study
+        What is asked.
+    inputs : StudyInputs
+        Folds, groups and families.
+    readers : mapping of str to set of str
+        The families that each model is handed, by its label.
+
+    Raises
+    ------
+    CallError
+        If something leaks that is not allowed to.
+    """
+    blind = {m.label for m in study.models if m.name in _BLIND}
+    models = [label for label, f in readers.items() if f & _OF_STIMULI and label not in blind]
+    if not models:
+        return ()
+    families = sorted(set().union(*(readers[m] for m in models)) & _OF_STIMULI)
+    names = _stimulus_names(inputs, families)
+    shared = [set(names[train]) & set(names[test]) - {""} for train, test in inputs.folds]
+    n = sum(map(bool, shared))
+    if not n:
+        return ()
+    every = sorted(set().union(*shared))
+    listed = ", ".join(every[:_SHOWN]) + (", ..." if len(every) > _SHOWN else "")
+    read = " and ".join(f.replace("_", "-") for f in families)
+    found = (
+        f"in {n} of {len(shared)} folds the same stimuli train and are tested ({listed}), and "
+        f"{', '.join(models)} read{'s' if len(models) == 1 else ''} {read} of them"
+    )
+    if study.protocol_options.get(ALLOW) is not True:
+        raise CallError(
+            f"found that {found}, expected stimuli that are held out: such features tell which "
+            "film is running, so its label is learned by heart; choose the protocol "
+            "'leave-stimulus-out', 'trial-grouped-k-fold' or 'leave-subject-and-stimulus-out', "
+            "leave these families out, or pass --allow-leakage: every result is stamped"
+        )
+    return (f"{found}; its label can be learned by heart",)
+
+
+def _stimulus_names(inputs: "StudyInputs", families: list[str]) -> np.ndarray:
+    """Return which stimulus each window shows; empty where nothing of it is known."""
+    seen = np.zeros(len(inputs.groups), bool)
+    for family in families:
+        values = inputs.families[family]
+        seen |= np.isfinite(values).reshape(len(values), -1).any(axis=1)
+    hashes = _hashes(inputs)
+    groups = inputs.groups
+    named = zip(groups.dataset.tolist(), groups.stimulus.tolist(), seen.tolist(), strict=True)
+    return np.array([_name(d, str(s), hashes) if there else "" for d, s, there in named], object)
+
+
+def _name(dataset: str, stimulus: str, hashes: Mapping[tuple[str, str], set[str]]) -> str:
+    """Return one name for one film: that of the first stimulus with the same bytes."""
+    if not stimulus:
+        return "one without a name"
+    own = hashes.get((dataset, stimulus)) or hashes.get((dataset, Path(stimulus).stem), set())
+    if len(own) != 1:
+        return stimulus
+    return min(name for (_, name), other in hashes.items() if other == own)
+
+
+def _hashes(inputs: "StudyInputs") -> dict[tuple[str, str], set[str]]:
+    """Return the SHA-256 of each data set's stimuli, as far as the stores say."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for source in inputs.sources:
+        for name, sha256 in dict(source["recipe"]).get("stimuli", {}).items():
+            found.setdefault((str(source["dataset"]), name), set()).add(sha256)
+    return found
