@@ -56,7 +56,7 @@ __all__ = ["demo", "live", "report", "train"]
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
-    help="TOML file with these settings and [sides.FAMILY]; what is typed here wins.",
+    help="TOML file with these settings, [sides.FAMILY] and [trust]; what is typed here wins.",
 )
 @click.pass_context
 def train(
@@ -69,6 +69,8 @@ def train(
     **options: Any,
 ) -> None:
     """Train a decoder on recordings with rated trials, and score it on held-out trials."""
+    import torch
+
     from physioemo.experiments.fused_training import FusedConfig, train_fused_decoder
     from physioemo.experiments.train_config import read_train_file, train_config, train_stimuli
     from physioemo.experiments.training import refuse_existing_decoder, train_decoder
@@ -86,6 +88,8 @@ def train(
     config = train_config(settings)
     stimuli = train_stimuli(settings, config, beside=config_file.parent if config_file else None)
     named = {_name(path, recordings): open_recording(path) for path in recordings}
+    if config.preset == "tiny":
+        torch.set_num_threads(1)  # of several threads each waits for the others
     with progress("training", 1.0) as update:
 
         def told(what: str, done: int, total: int) -> None:
@@ -122,6 +126,8 @@ def print_scores(evaluation: dict[str, Any]) -> None:
             f"binomial p {s['p_binomial']:.2g}"
         )
     _print_baselines(evaluation)
+    for note in evaluation.get("notes", []):
+        click.echo(f"  {note}")
 
 
 def _print_baselines(evaluation: dict[str, Any]) -> None:
@@ -258,7 +264,9 @@ def _print_prediction() -> Any:
             last = time.monotonic()
             words = "  ".join(f"{d} {p:.2f}" for d, p in prediction.probability.items())
             note = f"  ABSTAINS: {prediction.reason}" if prediction.abstain else ""
-            click.echo(f"P(high)  {words}  ({1e3 * latency:.0f} ms){note}")
+            rated = "".join(f"  {d} {v:.1f}" for d, v in prediction.value.items())
+            ratings = f"   rating{rated}" if rated else ""
+            click.echo(f"P(high)  {words}{ratings}  ({1e3 * latency:.0f} ms){note}")
 
     return show
 

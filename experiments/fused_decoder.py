@@ -4,11 +4,12 @@ There is one prediction for each entropy window of the EEG. At a window that end
 side family gives its newest token that ends at t or before, if it is not too old; else it is
 missing, and so is the EEG with fewer than half of its electrodes. With nothing left the decoder
 abstains and says the prior of its training. Live and offline are the same code: tokens and
-:meth:`FusedDecoder.predict_one`, window by window.
+:meth:`FusedDecoder.step`, window by window; only a context that sees later windows is offline
+alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,22 @@ import numpy as np
 
 from physioemo.description import StreamDescription
 from physioemo.errors import CallError, SignalError
+from physioemo.experiments.fused_context import (
+    FusedState,
+    RunningBag,
+    WindowContext,
+    window_features,
+)
+from physioemo.experiments.fused_heads import RatingHead
+from physioemo.experiments.fused_inputs import EEG, WindowOutputs, checked_token, model_inputs
 from physioemo.experiments.fused_modalities import FamilyScaler
+from physioemo.experiments.fused_predict import predict_recording
+from physioemo.experiments.fused_saying import say, say_nothing
 from physioemo.experiments.fused_sides import SideFamily
-from physioemo.experiments.fused_stimulus import StimulusChoice, one_window, recording_stimulus
-from physioemo.experiments.fused_streams import SideHistory, SideStream, SideToken, recording_side
-from physioemo.experiments.tokens import FAMILY, TokenStream
+from physioemo.experiments.fused_stimulus import StimulusChoice, one_window
+from physioemo.experiments.fused_streams import SideStream, SideToken
+from physioemo.experiments.fused_trust import Trust
+from physioemo.experiments.tokens import TokenStream
 from physioemo.features.artefact_gate import ArtefactGate
 from physioemo.features.entropy import EntropyRecipe
 from physioemo.features.stimulus_features import StimulusFeatures
@@ -31,11 +43,6 @@ from physioemo.prediction import Prediction
 from physioemo.recording import Recording
 
 __all__ = ["EEG", "FusedDecoder", "model_inputs"]
-
-EEG = "eeg"
-"""Name of the leading modality."""
-
-_USABLE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,12 @@ class FusedDecoder:
         Which electrodes are masked, and when; None masks none.
     stimulus : StimulusChoice, optional
         What of the stimulus is read.
+    trust : Trust, optional
+        When it is silent and what it promises; without it it answers whenever anything is there.
+    head : RatingHead, optional
+        What says ratings as numbers.
+    context : WindowContext or RunningBag, optional
+        What says the classes from this window and others.
     """
 
     recipe: EntropyRecipe
@@ -80,9 +93,25 @@ class FusedDecoder:
     id: str = ""
     gate: ArtefactGate | None = None
     stimulus: StimulusChoice | None = None
+    trust: Trust | None = None
+    head: RatingHead | None = None
+    context: WindowContext | RunningBag | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "id", self.id or model_id(self.model))
+        object.__setattr__(self, "id", self.id or model_id(self.network))
+
+    @property
+    def network(self) -> Any:
+        """All that was learned, as one module."""
+        from torch import nn
+
+        parts = [part.network for part in (self.head, self.context) if part is not None]
+        return nn.ModuleList([self.model, *parts]) if parts else self.model
+
+    @property
+    def offline_only(self) -> bool:
+        """Whether it sees later windows, so that no live session may use it."""
+        return self.context is not None and self.context.offline_only
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -131,6 +160,37 @@ class FusedDecoder:
     ) -> Prediction:
         """Return the prediction of one EEG window, computed alone; nothing is remembered.
 
+        With a context, that of a window before which nothing was known.
+
+        Parameters
+        ----------
+        eeg_tokens, sides, time_seconds, stimulus
+            As in :meth:`step`.
+        """
+        return self.step(eeg_tokens, sides, time_seconds, self.start(), stimulus=stimulus)[0]
+
+    def start(self, segment: int = 0) -> FusedState:
+        """Return the state before the first window of a stretch without gaps.
+
+        Raises
+        ------
+        CallError
+            If it sees later windows.
+        """
+        return FusedState(segment, None if self.context is None else self.context.start())
+
+    def step(
+        self,
+        eeg_tokens: np.ndarray,
+        sides: Mapping[str, SideToken | None],
+        time_seconds: float,
+        state: FusedState,
+        *,
+        segment: int = 0,
+        stimulus: StimulusTokens | None = None,
+    ) -> tuple[Prediction, FusedState]:
+        """Return the prediction of one EEG window, and the state after it.
+
         Parameters
         ----------
         eeg_tokens : ndarray, shape (channel, band)
@@ -139,6 +199,10 @@ class FusedDecoder:
             The newest token of each family; one that is None, not named or too old is missing.
         time_seconds : float
             End of the EEG window.
+        state : FusedState
+            After the window before, or :meth:`start`; it is left as it is.
+        segment : int
+            The stretch without gaps in which the window lies; a new one begins from nothing.
         stimulus : StimulusTokens, optional
             What was shown in the window that ends then, as
             :meth:`physioemo.features.stimulus_windows.LiveStimulus.tokens` says it; missing by
@@ -147,17 +211,34 @@ class FusedDecoder:
         Raises
         ------
         CallError
-            If a family is not the decoder's, its token ends after the window, or the stimulus is
-            of another window or not read.
+            If a family is not the decoder's, its token ends after the window, the stimulus is of
+            another window or not read, or the decoder sees later windows.
         SignalError
             If a shape is not that of training.
         """
+        if segment != state.segment:
+            state = self.start(segment)
+        found = self.read_one(eeg_tokens, sides, time_seconds, stimulus)
+        logits, abstain, kept = found.logits, found.abstain, state.context
+        if self.context is not None:
+            logits, abstain, kept = self.context.step(window_features(found)[0], kept)
+        said = self.outputs_of(found, logits, abstain)
+        return self._said(said, time_seconds, eeg_tokens), FusedState(segment, kept)
+
+    def read_one(
+        self,
+        eeg_tokens: np.ndarray,
+        sides: Mapping[str, SideToken | None],
+        time_seconds: float,
+        stimulus: StimulusTokens | None,
+    ) -> Any:
+        """Return logits, abstention and features of one window; arguments as in :meth:`step`."""
         values, ages = {}, {}
         for name, token in sides.items():
             if token is None:
                 self._side(name)
                 continue
-            values[name], ages[name] = self._checked(name, token, time_seconds)
+            values[name], ages[name] = checked_token(self._side(name), token, time_seconds)
         shape = (len(self.ch_names), len(self.recipe.bands))
         if np.shape(eeg_tokens) != shape:
             raise SignalError(
@@ -165,27 +246,7 @@ class FusedDecoder:
                 "band) as in training"
             )
         shown = None if stimulus is None else self._shown(stimulus, time_seconds)
-        high, abstain = self.probability(np.asarray(eeg_tokens, float)[None], values, ages, shown)
-        if abstain[0]:
-            return self.abstention(time_seconds, self._why(eeg_tokens))
-        return self._said(time_seconds, high[0])
-
-    def _checked(
-        self, name: str, token: SideToken, time_seconds: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return a token's numbers (1, number) and its age (1,)."""
-        side = self._side(name)
-        if token.stop_seconds > time_seconds:
-            raise CallError(
-                f"found a token of {name!r} that ends {token.stop_seconds - time_seconds:.3f} s "
-                "after the EEG window, expected one that ends with it or before; ask "
-                "SideStream.newest for the time of the window"
-            )
-        if token.values.shape != (side.n_values,):
-            raise SignalError(
-                f"found {token.values.shape} numbers of {name!r}, expected ({side.n_values},)"
-            )
-        return token.values[None], np.array([time_seconds - token.stop_seconds])
+        return self._read(np.asarray(eeg_tokens, float)[None], values, ages, shown)
 
     def _shown(self, stimulus: StimulusTokens, time_seconds: float) -> dict[str, Any]:
         if self.stimulus is None:
@@ -195,20 +256,23 @@ class FusedDecoder:
             )
         return self.stimulus.chosen(one_window(stimulus, time_seconds))
 
-    def _why(self, eeg_tokens: np.ndarray) -> str:
+    def why_nothing(self, eeg_tokens: np.ndarray) -> str:
+        """Return why nothing can be said of a window, in plain words."""
         usable = int(np.isfinite(eeg_tokens).all(axis=1).sum())
         missing = self.modalities[1:]
         rest = f", and nothing of {', '.join(missing)}" if missing else ""
         return f"only {usable} of {len(self.ch_names)} electrodes are usable{rest}"
 
-    def probability(
+    def outputs(
         self,
         values: np.ndarray,
         side_values: Mapping[str, np.ndarray],
         ages: Mapping[str, np.ndarray],
         shown: Mapping[str, Any] | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the probability of the high class and where the decoder abstains.
+        *,
+        sequences: np.ndarray | None = None,
+    ) -> WindowOutputs:
+        """Return what is said of many windows at once, if the decoder is never silent.
 
         Parameters
         ----------
@@ -219,6 +283,36 @@ class FusedDecoder:
             window's end they end (window,), NaN for none; a family that is not named is missing.
         shown : mapping, optional
             What :meth:`StimulusChoice.chosen` says of the stimulus; missing by default.
+        sequences : ndarray of int, shape (window,), optional
+            For a context: windows of one number follow one another, in order of time; by default
+            each stands alone.
+        """
+        if not len(values):
+            nothing = np.empty((0, len(self.dimensions)))
+            numbers = () if self.head is None else (nothing, nothing)
+            return WindowOutputs(
+                np.empty((*nothing.shape, 2)), nothing, np.empty(0, bool), *numbers
+            )
+        found = self._read(values, side_values, ages, shown)
+        logits, abstain = found.logits, found.abstain
+        if self.context is not None:
+            alone = np.arange(len(values)) if sequences is None else sequences
+            logits, abstain = self.context.batch(window_features(found), alone)
+        return self.outputs_of(found, logits, abstain)
+
+    def probability(
+        self,
+        values: np.ndarray,
+        side_values: Mapping[str, np.ndarray],
+        ages: Mapping[str, np.ndarray],
+        shown: Mapping[str, Any] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the probability of the high class and where there is nothing to go by.
+
+        Parameters
+        ----------
+        values, side_values, ages, shown
+            As in :meth:`outputs`.
 
         Returns
         -------
@@ -226,17 +320,43 @@ class FusedDecoder:
             Where it abstains, the prior.
         abstain : ndarray of bool, shape (window,)
         """
-        from physioemo.models.fused_training import predict_fused
+        said = self.outputs(values, side_values, ages, shown)
+        return said.high, said.abstain
 
-        if not len(values):
-            return np.empty((0, len(self.dimensions))), np.empty(0, bool)
+    def _read(
+        self,
+        values: np.ndarray,
+        side_values: Mapping[str, np.ndarray],
+        ages: Mapping[str, np.ndarray],
+        shown: Mapping[str, Any] | None,
+    ) -> Any:
+        """Return logits, abstention and features of the fused model."""
+        from physioemo.models.fused_training import fused_outputs
+
         inputs = model_inputs(values, side_values, ages, self.sides, self.scalers)
         if self.stimulus is not None:
             found = self.stimulus.nothing(len(values)) if shown is None else shown
             inputs |= self.stimulus.scaled(found, self.scalers)
-        logits, abstain = predict_fused(self.model, inputs)
+        return fused_outputs(self.model, inputs)
+
+    def outputs_of(self, found: Any, logits: np.ndarray, abstain: np.ndarray) -> WindowOutputs:
+        """Return calibrated probabilities and, with a head, ratings.
+
+        Parameters
+        ----------
+        found : FusedOutputs
+            What the fused model says.
+        logits, abstain : ndarray
+            Its own, or what a context says in their place.
+        """
+        mean = sd = None
+        if self.head is not None:
+            mean, sd = self.head.say(found.features)
+            if self.head.kind == "continuous":
+                logits = self.head.logits(mean, sd)
         high = calibrated_probability(logits, self.temperature)[..., 1]
-        return np.where(abstain[:, None], self.prior, high), abstain
+        high = np.where(abstain[:, None], self.prior, high)
+        return WindowOutputs(logits, high, abstain, mean, sd)
 
     def predict(
         self,
@@ -266,75 +386,21 @@ class FusedDecoder:
         DataError
             If a file that was shown is not among the stimuli.
         """
-        windows = list(self._windows(recording, recording.key(stream)))
-        ends = np.array([stop for _, stop in windows])
-        shown = None
-        if self.stimulus is not None and len(stimuli):
-            shown = recording_stimulus(recording, ends, stimuli, self.stimulus)
-        sides = {s.name: SideHistory(recording_side(recording, s)) for s in self.sides}
-        said = []
-        for row, stop in windows:
-            newest = {name: history.newest(stop) for name, history in sides.items()}
-            said.append(self.predict_one(row, newest, stop, shown))
-        return said
+        return predict_recording(self, recording, stream, stimuli)
 
-    def _windows(self, recording: Recording, key: str) -> Iterator[tuple[np.ndarray, float]]:
-        """Yield the EEG's tokens (channel, band) of each window, and when it ends."""
-        tokens = self.tokens(recording.description(key))
-        state = tokens.start()
-        for window in recording.windows(key, self.recipe.hop_samples):
-            part = window[key]
-            made, state = tokens.step(part.signal, part.time, window.segment, state)
-            yield from zip(made[FAMILY].values, made.stop_seconds.tolist(), strict=True)
+    def _said(
+        self, found: WindowOutputs, time_seconds: float, eeg_tokens: np.ndarray
+    ) -> Prediction:
+        if found.abstain[0]:
+            return self.abstention(time_seconds, self.why_nothing(eeg_tokens))
+        return say(self, found, 0, time_seconds)
 
     def abstention(self, time_seconds: float, reason: str) -> Prediction:
-        """Return what is said when there is nothing to go by: the training prior."""
-        return replace(self._said(time_seconds, self.prior), abstain=True, reason=reason)
-
-    def _said(self, time_seconds: float, high: np.ndarray) -> Prediction:
-        sure = np.maximum(high, 1 - high)
-        return Prediction(
-            time_seconds=time_seconds,
-            probability=dict(zip(self.dimensions, map(float, high), strict=True)),
-            confidence=dict(zip(self.dimensions, map(float, sure), strict=True)),
-            abstain=False,
-            reason="",
-            model_id=self.id,
-        )
+        """Return what is said when there is nothing to go by: the prior, and all is possible."""
+        return say_nothing(self, time_seconds, reason)
 
     def save(self, folder: str | Path) -> Path:
         """Write a folder, as :func:`physioemo.experiments.fused_decoder_io.save_fused` does."""
         from physioemo.experiments.fused_decoder_io import save_fused
 
         return save_fused(self, folder)
-
-
-def model_inputs(
-    values: np.ndarray,
-    side_values: Mapping[str, np.ndarray],
-    ages: Mapping[str, np.ndarray],
-    sides: tuple[SideFamily, ...],
-    scalers: Mapping[str, FamilyScaler],
-) -> dict[str, Any]:
-    """Return what a fused model takes, with all that is missing, too old or too little at NaN.
-
-    Parameters
-    ----------
-    values, side_values, ages
-        As in :meth:`FusedDecoder.probability`.
-    sides, scalers
-        As in :class:`FusedDecoder`.
-    """
-    usable = np.isfinite(values).all(axis=2).mean(axis=1) >= _USABLE_SHARE
-    inputs: dict[str, Any] = {EEG: scalers[EEG](np.where(usable[:, None, None], values, np.nan))}
-    n = len(values)
-    for side in sides:
-        numbers = side_values.get(side.name, np.full((n, side.n_values), np.nan))
-        age = ages.get(side.name, np.full(n, np.nan))
-        fresh = age <= side.choice.max_age_seconds  # NaN is not
-        seconds = np.where(fresh, -age, 0.0)[:, None]
-        inputs[side.name] = {
-            "values": scalers[side.name](np.where(fresh[:, None], numbers, np.nan)),
-            "time_seconds": np.repeat(seconds, side.n_values, axis=1).astype(np.float32),
-        }
-    return inputs

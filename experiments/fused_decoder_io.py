@@ -9,10 +9,13 @@ import numpy as np
 from physioemo.errors import CheckpointError
 from physioemo.experiments.decoder import DECODER_JSON
 from physioemo.experiments.estimator_inputs import Scaler
+from physioemo.experiments.fused_context import load_context
 from physioemo.experiments.fused_decoder import EEG, FusedDecoder
+from physioemo.experiments.fused_heads import RatingHead
 from physioemo.experiments.fused_modalities import FamilyScaler
 from physioemo.experiments.fused_sides import SideFamily
 from physioemo.experiments.fused_stimulus import StimulusChoice
+from physioemo.experiments.fused_trust import Trust
 from physioemo.features.artefact_gate import ArtefactGate
 from physioemo.features.entropy import EntropyRecipe
 from physioemo.features.stimulus_tokens import STIMULUS_SCALARS
@@ -22,6 +25,7 @@ __all__ = ["FUSED_KIND", "load_fused", "save_fused"]
 
 FUSED_KIND = "fused"
 _ARRAYS = "decoder.safetensors"
+_CONTEXT = "context"
 # A program that knows decoders of the EEG alone (format 1) says that it is too old.
 _FORMAT = 2
 
@@ -46,12 +50,18 @@ def save_fused(decoder: FusedDecoder, folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DECODER_JSON).unlink(missing_ok=True)
+    for old in (folder / _CONTEXT).glob("model.*"):
+        old.unlink()
+    if decoder.context is not None:
+        decoder.context.save(folder / _CONTEXT)
     save_model(folder, decoder.model, name="fused")
     arrays = {"temperature": np.asarray(decoder.temperature), "prior": np.asarray(decoder.prior)}
     for name, scaler in decoder.scalers.items():
         arrays[f"{name}/mean"] = scaler.scaler.mean
         arrays[f"{name}/scale"] = scaler.scaler.scale
         arrays[f"{name}/known"] = scaler.known
+    if decoder.head is not None:
+        arrays |= decoder.head.arrays()
     save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / _ARRAYS)
     content = {
         "format": _FORMAT,
@@ -66,6 +76,10 @@ def save_fused(decoder: FusedDecoder, folder: str | Path) -> Path:
         "metadata": decoder.metadata,
         "gate": None if decoder.gate is None else decoder.gate.to_dict(),
         "stimulus": None if decoder.stimulus is None else decoder.stimulus.to_dict(),
+        "trust": None if decoder.trust is None else decoder.trust.to_dict(),
+        "head": None if decoder.head is None else decoder.head.to_dict(),
+        "context": None if decoder.context is None else decoder.context.to_dict(),
+        "offline_only": decoder.offline_only,
     }
     text = json.dumps(content, indent=2, ensure_ascii=False)
     (folder / DECODER_JSON).write_text(text, "utf-8")
@@ -95,7 +109,9 @@ def load_fused(folder: str | Path, content: dict[str, Any]) -> FusedDecoder:
     try:
         arrays = load_file(folder / _ARRAYS)
         sides = tuple(SideFamily.from_dict(s) for s in content["sides"])
-        gate, shown = content.get("gate"), content.get("stimulus")
+        gate, shown, trust = (content.get(k) for k in ("gate", "stimulus", "trust"))
+        # Older folders do not name them.
+        head, context = content.get("head"), content.get("context")
         names = [EEG, *(s.name for s in sides), *(["stimulus"] if _has_numbers(shown) else [])]
         decoder = FusedDecoder(
             recipe=EntropyRecipe.from_dict(content["recipe"]),
@@ -109,6 +125,9 @@ def load_fused(folder: str | Path, content: dict[str, Any]) -> FusedDecoder:
             metadata=content["metadata"],
             gate=None if gate is None else ArtefactGate.from_dict(gate),
             stimulus=None if shown is None else StimulusChoice.from_dict(shown),
+            trust=None if trust is None else Trust.from_dict(trust),
+            head=None if head is None else RatingHead.from_parts(head, arrays),
+            context=None if context is None else load_context(context, folder / _CONTEXT),
         )
         fits = _fits(decoder, content)
     except Exception as error:  # safetensors, key and type errors all mean the same here
@@ -161,6 +180,7 @@ def _fits(decoder: FusedDecoder, content: dict[str, Any]) -> bool:
         and set(config["encoders"]) == set(decoder.modalities)
         and list(config["dimensions"]) == list(decoder.dimensions)
         and decoder.temperature.shape == decoder.prior.shape == (n,)
+        and (decoder.head is None or decoder.head.prior.shape == (n,))
         and all(
             decoder.scalers[name].known.shape == shape
             and decoder.scalers[name].scaler.mean.shape == (1, *shape)

@@ -17,6 +17,7 @@ from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.fused_streams import SideStream
 from physioemo.experiments.tokens import FAMILY
 from physioemo.features.stimulus_tokens import StimulusTokens
+from physioemo.models.temporal_context import require_causal
 from physioemo.prediction import Prediction
 from physioemo.ring import Ring
 
@@ -51,7 +52,7 @@ class FusedLive:
     StreamDescriptionError
         If a stream is not as in training.
     CallError
-        If the decoder has no such family.
+        If the decoder has no such family, or it sees later windows.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class FusedLive:
         patience_seconds: float = PATIENCE_SECONDS,
         silent_seconds: float = SILENT_SECONDS,
     ) -> None:
+        require_causal(decoder.network)
         self.decoder = decoder
         self.n_hurried = 0
         """Windows that did not wait until all streams had come."""
@@ -73,7 +75,8 @@ class FusedLive:
         self._tokens = decoder.tokens(description)
         self._state = self._tokens.start()
         self._sides = {name: _Side(decoder.side_tokens(name, d)) for name, d in sides.items()}
-        self._waiting: deque[tuple[np.ndarray, float]] = deque()
+        self._remembered = decoder.start()
+        self._waiting: deque[tuple[np.ndarray, float, int]] = deque()
         self._newest_seconds = -np.inf
 
     @property
@@ -110,8 +113,8 @@ class FusedLive:
             made, self._state = self._tokens.step(
                 part.signal, part.time, window.segment, self._state
             )
-            stops = made.stop_seconds.tolist()
-            self._waiting += zip(made[FAMILY].values, stops, strict=True)
+            for row, stop in zip(made[FAMILY].values, made.stop_seconds.tolist(), strict=True):
+                self._waiting.append((row, stop, window.segment))
         if len(stamps):
             self._newest_seconds = max(self._newest_seconds, float(np.max(stamps)))
         return self.ready()
@@ -137,10 +140,13 @@ class FusedLive:
         """Return the predictions of all windows that still wait: nothing more will come."""
         return [self._say(*self._waiting.popleft()) for _ in range(len(self._waiting))]
 
-    def _say(self, row: np.ndarray, stop_seconds: float) -> Prediction:
+    def _say(self, row: np.ndarray, stop_seconds: float, segment: int) -> Prediction:
         newest = {name: side.stream.newest(stop_seconds) for name, side in self._sides.items()}
         shown = None if self._stimulus is None else self._stimulus(stop_seconds)
-        return self.decoder.predict_one(row, newest, stop_seconds, shown)
+        said, self._remembered = self.decoder.step(
+            row, newest, stop_seconds, self._remembered, segment=segment, stimulus=shown
+        )
+        return said
 
 
 class _Side:

@@ -21,6 +21,7 @@ from physioemo.experiments.live import STALE_SECONDS, LiveSummary, open_fitting,
 from physioemo.experiments.live_outlets import LiveOutlets
 from physioemo.features.stimulus_cache import stimulus_features
 from physioemo.features.stimulus_windows import LiveStimulus
+from physioemo.models.temporal_context import require_causal
 from physioemo.overrides import Overrides
 from physioemo.prediction import Prediction
 
@@ -114,12 +115,13 @@ on_prediction, on_notice
     Raises
     ------
     CallError
-        If the decoder reads stimuli and none are given.
+        If the decoder reads stimuli and none are given, or it sees later windows.
     StreamError
         If no EEG fits, several do, or several streams carry a family.
     """
     import torch
 
+    require_causal(decoder.network)
     torch.set_num_threads(1)
     shown = _shown(decoder, stimuli, cache, on_notice)
     inlet, description = open_fitting(decoder, predicates, overrides or Overrides(), find_seconds)

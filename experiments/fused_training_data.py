@@ -48,12 +48,21 @@ class FusedTrialData(TrialData):
     shown : mapping
         What is read of the stimulus, as :meth:`StimulusChoice.chosen` says; nothing where it is
         not read.
+    ratings : ndarray, shape (window, dimension), optional
+        The ratings themselves, NaN without one.
+    scales : tuple of (float, float)
+        Lowest and highest rating of the recordings, each once.
+    stop_seconds : ndarray, shape (window,), optional
+        When each window ends, in the time of its recording.
     """
 
     sides: tuple[SideFamily, ...]
     side_values: Mapping[str, np.ndarray]
     ages: Mapping[str, np.ndarray]
     shown: Mapping[str, Any] = field(default_factory=dict)
+    ratings: np.ndarray | None = None
+    scales: tuple[tuple[float, float], ...] = ()
+    stop_seconds: np.ndarray | None = None
 
 
 def bound_sides(
@@ -154,6 +163,9 @@ def collect_fused_trials(
         side_values={n: np.concatenate([p.side_values[n] for p in parts]) for n in names},
         ages={n: np.concatenate([p.ages[n] for p in parts]) for n in names},
         shown=_joined([p.shown for p in parts]),
+        ratings=np.concatenate([p.ratings for p in parts if p.ratings is not None]),
+        scales=tuple(sorted({s for p in parts for s in p.scales})),
+        stop_seconds=np.concatenate([p.stop_seconds for p in parts if p.stop_seconds is not None]),
         fingerprints={n: r.fingerprint() for n, r in sorted(recordings.items())},
     )
 
@@ -214,7 +226,25 @@ def _one_recording(
         else stimulus.chosen(
             recording_stimulus(recording, tokens.stop_seconds[kept], stimuli, stimulus)
         ),
+        ratings=_ratings(recording, trial, dimensions),
+        scales=(_scale(recording),),
+        stop_seconds=tokens.stop_seconds[kept],
     )
+
+
+def _scale(recording: Recording) -> tuple[float, float]:
+    attrs = recording.ratings.attrs
+    return float(attrs["scale_minimum"]), float(attrs["scale_maximum"])
+
+
+def _ratings(recording: Recording, trial: np.ndarray, dimensions: Sequence[str]) -> np.ndarray:
+    """Return the ratings of the trial of each window, (window, dimension)."""
+    table = recording.ratings
+    there = [str(d) for d in table["dimension"].values]
+    columns = [there.index(d) for d in dimensions]
+    rows = dict(zip(table["trial"].values.tolist(), table["rating"].values, strict=True))
+    found = [rows[t][columns] for t in trial.tolist()]
+    return np.array(found, float).reshape(-1, len(dimensions))
 
 
 def _beside(

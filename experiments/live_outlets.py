@@ -22,6 +22,7 @@ __all__ = [
 ]
 
 PREDICTIONS, QUALITY = "PhysioEmo-VAD", "PhysioEmo-Quality"
+_INTERVAL = ("value", "value_low", "value_high")
 
 # channel -> unit
 QUALITY_CHANNELS = {
@@ -36,17 +37,31 @@ QUALITY_CHANNELS = {
 
 
 def prediction_description(decoder: Decoder | FusedDecoder) -> StreamDescription:
-    """Return the description of the stream of predictions of a decoder."""
+    """Return the description of the stream of predictions of a decoder.
+
+    Probabilities, confidences and ``abstain`` come first, whatever the decoder; one that predicts
+    ratings adds ``valence_value`` and so on behind them, and one that promises intervals
+    ``valence_value_low`` and ``valence_value_high``.
+    """
     names = [f"{d}_{what}" for d in decoder.dimensions for what in ("probability", "confidence")]
+    ratings = _rating_channels(decoder)
     return StreamDescription(
         name=PREDICTIONS,
         stype="Prediction",
         sfreq=0.0,
-        ch_names=(*names, "abstain"),
-        units=(*("probability",) * len(names), "0 or 1"),
+        ch_names=(*names, "abstain", *ratings),
+        units=(*("probability",) * len(names), "0 or 1", *("rating",) * len(ratings)),
         channel_format="float32",
         source_id=f"physioemo-vad-{_mark(decoder)}",
     )
+
+
+def _rating_channels(decoder: Decoder | FusedDecoder) -> list[str]:
+    if isinstance(decoder, Decoder) or decoder.head is None:
+        return []
+    has_ends = decoder.trust is not None and decoder.trust.intervals is not None
+    wanted = _INTERVAL if has_ends else _INTERVAL[:1]
+    return [f"{d}_{what}" for d in decoder.dimensions for what in wanted]
 
 
 def quality_description(decoder: Decoder | FusedDecoder) -> StreamDescription:
@@ -77,7 +92,8 @@ def _mark(decoder: Decoder | FusedDecoder) -> str:
 def prediction_sample(prediction: Prediction) -> np.ndarray:
     """Return one sample of the stream of predictions, shape (1, channel)."""
     pairs = [(prediction.probability[d], prediction.confidence[d]) for d in prediction.probability]
-    return np.array([[*np.ravel(pairs), float(prediction.abstain)]], np.float32)
+    ratings = [(v, *prediction.interval.get(d, ())) for d, v in prediction.value.items()]
+    return np.array([[*np.ravel(pairs), float(prediction.abstain), *np.ravel(ratings)]], np.float32)
 
 
 def read_prediction(
@@ -98,6 +114,9 @@ def read_prediction(
     """
     values = {name: float(value) for name, value in zip(ch_names, row, strict=True)}
     dimensions = [n.removesuffix("_probability") for n in ch_names if n.endswith("_probability")]
+    rated, bounded = (
+        [d for d in dimensions if f"{d}_{what}" in values] for what in ("value", "value_low")
+    )
     return Prediction(
         time_seconds=stamp_seconds,
         probability={d: values[f"{d}_probability"] for d in dimensions},
@@ -105,6 +124,8 @@ def read_prediction(
         abstain=values["abstain"] != 0,
         reason="",
         model_id=model_id,
+        value={d: values[f"{d}_value"] for d in rated},
+        interval={d: (values[f"{d}_value_low"], values[f"{d}_value_high"]) for d in bounded},
     )
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from physioemo.errors import CallError, RecordingNotFoundError
+from physioemo.experiments.fused_config import FusedConfig, default_side
 from physioemo.experiments.fused_stimulus import StimulusChoice, stimulus_files
-from physioemo.experiments.fused_training import FusedConfig, default_side
+from physioemo.experiments.fused_trust import TrustChoice
 from physioemo.experiments.training import StudyConfig
 from physioemo.features.stimulus_cache import stimulus_features
 from physioemo.features.stimulus_features import StimulusFeatures
@@ -36,10 +37,34 @@ SETTINGS: dict[str, type] = {
     "sides": dict,
     "stimuli": list,
     "stimulus": dict,
+    "trust": dict,
+    "heads": str,
+    "rating_weight": float,
+    "context": str,
+    "pooling": str,
 }
 """The fields of the file and what each is."""
 
-_OF_FUSED = ("families", "fusion", "modality_dropout", "eeg_first", "sides", "stimuli", "stimulus")
+_MORE = ("trust", "heads", "rating_weight", "context", "pooling")
+"""What a decoder of the EEG alone may have as well, if it is a fused one."""
+_OF_FUSED = (
+    "families",
+    "fusion",
+    "modality_dropout",
+    "eeg_first",
+    "sides",
+    "stimuli",
+    "stimulus",
+    *_MORE,
+)
+_OF_TRUST = {
+    "risk": float,
+    "certainty": float,
+    "thresholds": list,
+    "coverage": float,
+    "cover": str,
+    "calibration_share": float,
+}
 _OF_STIMULUS = {"modalities": list, "window_seconds": float, "n_pictures": int, "cache": str}
 _OF_SIDE = ("window_seconds", "hop_seconds", "max_age_seconds", "hrv_window_seconds")
 _KINDS = {
@@ -104,7 +129,7 @@ def train_config(settings: Mapping[str, Any]) -> StudyConfig:
     ----------
     settings : mapping
         Fields of :data:`SETTINGS`; what is not named has its default. A fused model is one that
-        is asked for, or whose families are named.
+        is asked for, or whose families are named, or that has more than classes of windows.
 
     Raises
     ------
@@ -112,7 +137,7 @@ def train_config(settings: Mapping[str, Any]) -> StudyConfig:
         If a name is not known, or something is said that the model does not use.
     """
     said = {k: v for k, v in settings.items() if v is not None}
-    beside = said.get("families") or said.get("stimuli")
+    beside = said.get("families") or said.get("stimuli") or any(k in said for k in _MORE)
     model = said.get("model", "fused" if beside else "eeg")
     if model not in MODELS:
         raise _unknown("the model", model, MODELS)
@@ -130,9 +155,11 @@ def train_config(settings: Mapping[str, Any]) -> StudyConfig:
             "found no families for the model 'fused', expected those beside the EEG, such as "
             "eda, hrv, respiration, gaze, pupil; name them with --families, or --stimuli"
         )
-    fused = {k: said[k] for k in ("fusion", "modality_dropout", "eeg_first") if k in said}
+    names = ("fusion", "modality_dropout", "eeg_first", *(k for k in _MORE if k != "trust"))
+    fused = {k: said[k] for k in names if k in said}
     sides = _sides(said.get("families", []), said.get("sides", {}))
-    return FusedConfig(**common, **fused, sides=sides, stimulus=_stimulus(said))
+    trust = _trust(said["trust"]) if "trust" in said else None
+    return FusedConfig(**common, **fused, sides=sides, stimulus=_stimulus(said), trust=trust)
 
 
 def train_stimuli(
@@ -182,6 +209,22 @@ def _stimulus(said: Mapping[str, Any]) -> StimulusChoice | None:
     return StimulusChoice(**own)
 
 
+def _trust(about: Mapping[str, Any]) -> TrustChoice:
+    for key, value in about.items():
+        if key not in _OF_TRUST:
+            raise _unknown("the field of [trust]", key, _OF_TRUST)
+        if key != "thresholds":
+            _require_kind(key, value, _OF_TRUST[key])
+        elif not isinstance(value, list) or not all(_is_number(v) for v in value):
+            raise CallError(f"found {key} = {value!r}, expected a list of numbers")
+    said: dict[str, Any] = {k: tuple(v) if k == "thresholds" else v for k, v in about.items()}
+    return TrustChoice(**said)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _common(said: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a :class:`StudyConfig` that are said."""
     base = StudyConfig()
@@ -198,6 +241,11 @@ def _common(said: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sides(families: Iterable[str], about: Mapping[str, Any]) -> tuple[Any, ...]:
     names = list(families)
+    if about and not names:
+        raise CallError(
+            f"found [sides.{next(iter(about))}] without families, expected its family among those "
+            "beside the EEG; name it with families = [...] or --families"
+        )
     for family in about:
         if family not in names:
             raise _unknown("[sides] of the family", family, names)
@@ -210,7 +258,7 @@ def _side(family: str, about: Any) -> dict[str, float]:
     for key, value in about.items():
         if key not in _OF_SIDE:
             raise _unknown(f"the field of [sides.{family}]", key, _OF_SIDE)
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if not _is_number(value):
             raise CallError(f"found {key} = {value!r} in [sides.{family}], expected a number")
     return {key: float(value) for key, value in about.items()}
 

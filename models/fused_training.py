@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from physioemo.errors import SignalError
 from physioemo.models.checks import checked_labels
 from physioemo.models.fused import FusedModel
+from physioemo.models.fusion import FusionOutput
 from physioemo.models.losses import class_weights, weighted_cross_entropy
 from physioemo.models.training import (
     TrainingConfig,
@@ -20,9 +21,52 @@ from physioemo.models.training import (
     seeded,
 )
 
-__all__ = ["predict_fused", "train_fused"]
+__all__ = ["FusedOutputs", "RatingTask", "fused_outputs", "predict_fused", "train_fused"]
 
 Inputs = Mapping[str, Any]
+
+
+class FusedOutputs(NamedTuple):
+    """What a fused model says of windows, as arrays.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (window, dimension, class)
+    abstain : ndarray of bool, shape (window,)
+    features : ndarray, shape (window, dimension, embed)
+        What the logits were made of.
+    """
+
+    logits: np.ndarray
+    abstain: np.ndarray
+    features: np.ndarray
+
+
+class RatingTask(NamedTuple):
+    """Continuous ratings that are learned with the classes, from the same features.
+
+    Parameters
+    ----------
+    head : nn.Module
+        Such as :class:`physioemo.models.affect_heads.GaussianHead`, on the features of all
+        dimensions side by side; it is trained in place.
+    ratings, validation_ratings : array_like, shape (window, dimension)
+        NaN is missing.
+    weight, class_weight : float
+        How much ratings and classes count.
+    """
+
+    head: nn.Module
+    ratings: Any
+    validation_ratings: Any
+    weight: float = 1.0
+    class_weight: float = 1.0
+
+
+class _Split(NamedTuple):
+    inputs: Mapping[str, Any]
+    labels: Tensor  # (window, dimension)
+    ratings: Tensor | None  # (window, dimension)
 
 
 def train_fused(
@@ -34,6 +78,7 @@ def train_fused(
     validation_labels: Any,
     config: TrainingConfig,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    task: RatingTask | None = None,
 ) -> TrainingResult:
     """Train a fused model in place and leave it in eval mode with its best weights.
 
@@ -53,6 +98,8 @@ def train_fused(
         How to train; ``token_noise`` is not used.
     on_epoch : callable, optional
         Called with each new row of the history.
+    task : RatingTask, optional
+        Ratings to learn as well.
 
     Raises
     ------
@@ -63,16 +110,21 @@ def train_fused(
     """
     device = next(model.parameters()).device
     shape = (len(model.config["dimensions"]), int(model.config["n_outputs"]))
-    training = _prepared(inputs, labels, shape, device, "")
-    validation = _prepared(validation_inputs, validation_labels, shape, device, "validation_")
-    weights = class_weights(training[1], shape[1])
-    counts = torch.nn.functional.one_hot(training[1].clamp(min=0), shape[1]).float()
-    counts = (counts * (training[1] >= 0).unsqueeze(-1)).sum(dim=0)
+    rated = (None, None) if task is None else (task.ratings, task.validation_ratings)
+    training = _prepared(inputs, labels, rated[0], shape, device, "")
+    validation = _prepared(
+        validation_inputs, validation_labels, rated[1], shape, device, "validation_"
+    )
+    weights = class_weights(training.labels, shape[1])
+    counts = torch.nn.functional.one_hot(training.labels.clamp(min=0), shape[1]).float()
+    counts = (counts * (training.labels >= 0).unsqueeze(-1)).sum(dim=0)
     model.set_prior(counts / counts.sum(dim=-1, keepdim=True).clamp(min=1))
+    whole = model if task is None else nn.ModuleList([model, task.head])
     with seeded(config.seed, device):
-        result, best = _fit(model, training, validation, weights, config, on_epoch)
-    model.load_state_dict(best)
-    model.eval()
+        result, best = _fit(whole, _Loss(model, weights, task), training, validation, config,
+                            on_epoch)  # fmt: skip
+    whole.load_state_dict(best)
+    whole.eval()
     return result
 
 
@@ -90,6 +142,17 @@ def predict_fused(
     batch_size : int
         How many windows at once.
     """
+    return fused_outputs(model, inputs, batch_size=batch_size)[:2]
+
+
+def fused_outputs(model: FusedModel, inputs: Inputs, *, batch_size: int = 1024) -> FusedOutputs:
+    """Return all that a fused model says of windows.
+
+    Parameters
+    ----------
+    model, inputs, batch_size
+        As in :func:`predict_fused`.
+    """
     device, was_training = next(model.parameters()).device, model.training
     tensors = _to_tensors(inputs, device)
     n = _length(tensors)
@@ -102,22 +165,22 @@ def predict_fused(
     finally:
         model.train(was_training)
     if not parts:
-        shape = (0, len(model.config["dimensions"]), model.config["n_outputs"])
-        return np.empty(shape, np.float32), np.empty(0, bool)
-    logits = torch.cat([p.logits for p in parts]).cpu().numpy()
-    return logits, torch.cat([p.abstain for p in parts]).cpu().numpy()
+        n_dimensions, n_outputs = len(model.config["dimensions"]), model.config["n_outputs"]
+        nothing = np.empty((0, n_dimensions, n_outputs), np.float32)
+        return FusedOutputs(nothing, np.empty(0, bool), nothing[..., :0])
+    return FusedOutputs(*(torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)))
 
 
 def _fit(
-    model: FusedModel,
-    training: tuple[Any, Tensor],
-    validation: tuple[Any, Tensor],
-    weights: Tensor,
+    whole: nn.Module,
+    loss: "_Loss",
+    training: _Split,
+    validation: _Split,
     config: TrainingConfig,
     on_epoch: Callable[[dict[str, float]], None] | None,
 ) -> tuple[TrainingResult, dict[str, Tensor]]:
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        whole.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
     shuffle = torch.Generator().manual_seed(config.seed)
     history: list[dict[str, float]] = []
@@ -126,9 +189,11 @@ def _fit(
         rate = learning_rate_of(config, epoch)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        order = torch.randperm(len(training[1]), generator=shuffle)
-        lost = _run_epoch(model, training, order, weights, optimiser, config)
-        checked = _loss(model, validation, weights, config.batch_size)
+        order = torch.randperm(len(training.labels), generator=shuffle)
+        whole.train()
+        lost = _run_epoch(loss, training, order, optimiser, config)
+        whole.eval()
+        checked = loss.of_split(validation, config.batch_size)
         require_finite(epoch, lost, checked, rate)
         row = {
             "epoch": epoch,
@@ -140,7 +205,7 @@ def _fit(
         if on_epoch is not None:
             on_epoch(dict(row))
         if checked < best_loss:
-            best = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            best = {k: v.detach().clone() for k, v in whole.state_dict().items()}
             best_epoch, best_loss = epoch, checked
         elif epoch - best_epoch >= config.patience:
             return TrainingResult(best_epoch, history, stopped_early=True), best
@@ -148,53 +213,93 @@ def _fit(
 
 
 def _run_epoch(
-    model: FusedModel,
-    split: tuple[Any, Tensor],
+    loss: "_Loss",
+    split: _Split,
     order: Tensor,
-    weights: Tensor,
     optimiser: torch.optim.Optimizer,
     config: TrainingConfig,
 ) -> float:
-    model.train()
-    inputs, labels = split
-    total = torch.zeros((), device=labels.device)
-    for rows in order.to(labels.device).split(config.batch_size):
-        said = model(_rows(inputs, rows))
-        loss = weighted_cross_entropy(
-            said.logits, labels[rows], weights, label_smoothing=config.label_smoothing
+    total = torch.zeros((), device=split.labels.device)
+    for rows in order.to(split.labels.device).split(config.batch_size):
+        lost = loss(
+            loss.model(_rows(split.inputs, rows)),
+            split.labels[rows],
+            None if split.ratings is None else split.ratings[rows],
+            label_smoothing=config.label_smoothing,
         )
         optimiser.zero_grad(set_to_none=True)
-        if loss.requires_grad:
-            loss.backward()
+        if lost.requires_grad:
+            lost.backward()
             optimiser.step()
-        total += loss.detach() * len(rows)
+        total += lost.detach() * len(rows)
     return float(total) / len(order)
 
 
-@torch.no_grad()
-def _loss(model: FusedModel, split: tuple[Any, Tensor], weights: Tensor, batch_size: int) -> float:
-    model.eval()
-    inputs, labels = split
-    parts = [
-        model(_rows(inputs, slice(k, k + batch_size))).logits
-        for k in range(0, len(labels), batch_size)
-    ]
-    return float(weighted_cross_entropy(torch.cat(parts), labels, weights))
+class _Loss:
+    """Cross-entropy of the classes, and what a head says of the ratings."""
+
+    def __init__(self, model: FusedModel, weights: Tensor, task: RatingTask | None) -> None:
+        self.model, self.weights, self.task = model, weights, task
+
+    def __call__(
+        self,
+        said: FusionOutput,
+        labels: Tensor,
+        ratings: Tensor | None,
+        *,
+        label_smoothing: float = 0.0,
+    ) -> Tensor:
+        lost = weighted_cross_entropy(
+            said.logits, labels, self.weights, label_smoothing=label_smoothing
+        )
+        if self.task is None or ratings is None:
+            return lost
+        # Of a window without anything nothing is learned.
+        wanted = torch.where(said.abstain.unsqueeze(1), torch.nan, ratings)
+        of_ratings = self.task.head.loss(said.features.flatten(1), wanted)  # type: ignore[operator]
+        return self.task.class_weight * lost + self.task.weight * of_ratings
+
+    @torch.no_grad()
+    def of_split(self, split: _Split, batch_size: int) -> float:
+        """Return the loss of all windows of a split together."""
+        parts = [
+            self.model(_rows(split.inputs, slice(k, k + batch_size)))
+            for k in range(0, len(split.labels), batch_size)
+        ]
+        said = FusionOutput(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        return float(self(said, split.labels, split.ratings))
 
 
 def _prepared(
-    inputs: Inputs, labels: Any, shape: tuple[int, int], device: torch.device, prefix: str
-) -> tuple[Any, Tensor]:
+    inputs: Inputs,
+    labels: Any,
+    ratings: Any,
+    shape: tuple[int, int],
+    device: torch.device,
+    prefix: str,
+) -> _Split:
     tensors = _to_tensors(inputs, device)
     classes = checked_labels(labels, _length(tensors), *shape, name=f"{prefix}labels")
+    rated = None if ratings is None else np.asarray(ratings, np.float32)
+    if rated is not None and rated.shape != classes.shape:
+        raise SignalError(
+            f"found {prefix}ratings of shape {rated.shape}, expected {classes.shape} (window, "
+            "dimension) as the labels"
+        )
     keep = (classes >= 0).any(axis=1)
+    if rated is not None:
+        keep |= np.isfinite(rated).any(axis=1)
     if not keep.any():
         raise SignalError(
             f"{prefix}labels have no rating, expected at least one: give rated "
             f"{prefix.replace('_', ' ')}windows."
         )
     rows = torch.from_numpy(np.flatnonzero(keep)).to(device)
-    return _rows(tensors, rows), torch.from_numpy(classes[keep]).to(device)
+    return _Split(
+        _rows(tensors, rows),
+        torch.from_numpy(classes[keep]).to(device),
+        None if rated is None else torch.from_numpy(rated[keep]).to(device),
+    )
 
 
 def _to_tensors(inputs: Inputs, device: torch.device) -> dict[str, Any]:

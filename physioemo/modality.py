@@ -47,6 +47,9 @@ MODALITIES: dict[str, Modality] = {
         Modality("physiology", ("physiology", "physio", "biosignals", "bio"), "bio"),
         Modality("markers", ("markers", "marker", "stringmarker", "events"), "stim", True, True),
         Modality("ratings", ("ratings", "rating"), "misc", True, True),
+        Modality(
+            "continuous_rating", ("continuousrating", "continuous_rating"), "misc", True, True
+        ),
         Modality("prediction", ("prediction", "vad"), "misc", True, True),
         Modality("ground_truth", ("groundtruth", "ground_truth"), "misc", False, True),
         Modality("stim", ("stim", "trigger", "status"), "stim"),

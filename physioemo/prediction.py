@@ -1,7 +1,7 @@
 """A prediction of valence, arousal and dominance."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["DIMENSIONS", "Prediction"]
 
@@ -21,12 +21,21 @@ class Prediction:
     confidence : mapping of str to float
         Calibrated probability of the more likely class, 0.5 to 1.
     abstain : bool
-        True if too little of the signal was usable; the probabilities are then the training
-        prior.
+        True if too little of the signal was usable, or the decoder is not sure enough to keep the
+        risk that was asked for; the probabilities are then the training prior.
     reason : str
         Why it abstains, in plain words; empty otherwise.
     model_id : str
         Which weights said it.
+    classes : mapping of str to tuple of str
+        Of each dimension the classes (``low``, ``high``) that are possible with the coverage that
+        was asked for; both where it abstains. Empty if the decoder promises none.
+    value : mapping of str to float
+        Predicted rating of each dimension, on the scale of the ratings; where it abstains, the
+        mean rating of training. Empty if the decoder predicts none.
+    interval : mapping of str to (float, float)
+        Between what the rating lies with the coverage that was asked for; the whole scale where it
+        abstains. Empty if the decoder promises none.
     """
 
     time_seconds: float
@@ -35,3 +44,6 @@ class Prediction:
     abstain: bool
     reason: str
     model_id: str
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    value: Mapping[str, float] = field(default_factory=dict)
+    interval: Mapping[str, tuple[float, float]] = field(default_factory=dict)

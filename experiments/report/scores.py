@@ -136,7 +136,7 @@ def _warnings(evaluation: Evaluation) -> list[Block]:
         notes.append(
             Note("These scores are of a simulated participant: they test the software.", "warning")
         )
-    return notes
+    return [*notes, *(Note(str(text)) for text in evaluation.get("notes") or [])]
 
 
 def _table(evaluation: Evaluation, stamp: str) -> Table:

@@ -26,8 +26,11 @@ from physioemo.experiments.fused_modalities import FamilyScaler, encoder_of
 from physioemo.experiments.fused_sides import SIDE_FAMILIES, SideChoice, SideFamily, find_side
 from physioemo.experiments.fused_streams import SideHistory, SideStream, SideToken, recording_side
 from physioemo.experiments.fused_training_data import bound_sides
+from physioemo.experiments.fused_trust import Trust
 from physioemo.experiments.training import StudyConfig, shared_recipe, untrained_decoder
 from physioemo.features.artefact_gate import ArtefactGate
+from physioemo.models.abstention import AbstentionRule
+from physioemo.models.conformal import Conformal
 from physioemo.models.fused import FusedModel
 from physioemo.recording import Recording
 from tests.simulated import simulated_recording
@@ -145,6 +148,30 @@ def test_live_equals_offline_however_the_streams_are_cut_and_mixed(
     patient = {"patience_seconds": np.inf, "silent_seconds": np.inf}
     assert run_live(decoder, recording, seed, **patient) == (offline, 0)
     assert len(offline) > 50 and len({p.probability["valence"] for p in offline}) > 40
+
+
+def test_a_decoder_that_may_be_silent_is_so_live_as_offline_and_from_its_folder(
+    recording, decoder, offline, tmp_path
+):
+    sure = sorted(min(p.confidence.values()) for p in offline if not p.abstain)
+    rule = AbstentionRule(sure[len(sure) // 2], 0.2, 0.9, 0.001, 40, 30, 0.1, 0.5)
+    reach = tuple(sorted(1 - p.probability[d] for p in offline)[40] for d in decoder.dimensions)
+    sets = Conformal("set", reach, 0.8, "window", (40, 40, 40))
+    trusted = replace(decoder, trust=Trust(40, rule, sets, notes=("x",)))
+    whole = trusted.predict(recording)
+    assert run_live(trusted, recording, 3, patience_seconds=np.inf, silent_seconds=np.inf) == (
+        whole, 0,
+    )  # fmt: skip
+    silent = [p for p in whole if p.reason.startswith("the confidence is too low")]
+    assert 0 < len(silent) < len(whole) and len({p.classes["valence"] for p in whole}) > 1
+    for said, plain in zip(whole, offline, strict=True):
+        assert said.abstain or said.probability == plain.probability
+    loaded = load_decoder(trusted.save(tmp_path / "d"))
+    assert loaded.trust == trusted.trust and loaded.predict(recording) == whole
+    content = json.loads((tmp_path / "d" / "decoder.json").read_text())
+    del content["trust"]  # a folder of an older program
+    (tmp_path / "d" / "decoder.json").write_text(json.dumps(content))
+    assert load_decoder(tmp_path / "d").predict(recording) == offline
 
 
 def test_a_window_waits_a_moment_and_not_for_a_stream_that_is_silent(recording, decoder, offline):
@@ -366,6 +393,7 @@ def edit(folder, **fields):
         (lambda d: edit(d, sides=[]), "found parts of different decoders"),
         (lambda d: edit(d, sides=[{"family": "eda"}]), "found a damaged decoder"),
         (lambda d: edit(d, recipe={}), "found a damaged decoder"),
+        (lambda d: edit(d, trust={"n_groups": 3}), "found a damaged decoder"),
     ],
 )
 def test_a_damaged_folder_is_one_sentence(decoder, tmp_path, damage, message):

@@ -1,0 +1,65 @@
+"""Made-up windows of several streams whose answer is known."""
+
+import numpy as np
+
+from physioemo.experiments.fused_training_data import FusedTrialData
+from physioemo.features.entropy import EntropyRecipe
+
+RECIPE = EntropyRecipe(250.0, 250, 125, (("a", 4, 8), ("b", 8, 14), ("c", 14, 30)))
+
+
+def planted(values, labels, trial, **more):
+    """Return windows of the EEG alone, each trial with a stimulus of its own."""
+    n = len(trial)
+    return FusedTrialData(
+        values=values,
+        present=np.ones(values.shape, bool),
+        labels=labels.reshape(n, -1),
+        recording=np.full(n, "a", object),
+        trial=trial,
+        stimulus=np.array([str(t) for t in trial], object),
+        dimensions=("valence", "arousal", "dominance")[: labels.reshape(n, -1).shape[1]],
+        fingerprints={},
+        recipe=RECIPE,
+        ch_names=("F3", "F4", "P3", "P4"),
+        sides=(),
+        side_values={},
+        ages={},
+        **more,
+    )
+
+
+def sure_and_unsure(seed, n_trials, n_windows=4):
+    """Return windows of which some say their class loudly, and others by chance."""
+    rng = np.random.default_rng(seed)
+    trial = np.repeat(np.arange(n_trials), n_windows)
+    high, loud = rng.random(n_trials) < 0.5, rng.random(n_trials) < 0.6
+    told = np.where(loud | (rng.random(n_trials) < 0.5), high, ~high)
+    values = rng.normal(0, 0.3, (len(trial), 4, 3))
+    size = np.where(loud, 1.5, 0.15)
+    values[:, :2] += (size * (2 * told - 1))[trial][:, None, None]
+    return planted(values, high.astype(int)[trial], trial)
+
+
+def rated(seed, n_trials, n_windows=4, spread=0.4):
+    """Return windows of trials whose two ratings, 1 to 9, two electrodes say with some noise."""
+    rng = np.random.default_rng(seed)
+    trial = np.repeat(np.arange(n_trials), n_windows)
+    latent = rng.uniform(-1, 1, (n_trials, 2))
+    values = rng.normal(0, 0.3, (len(trial), 4, 3))
+    values[:, :2] += 2.0 * latent[trial][:, :, None]
+    noisy = np.clip(latent + rng.normal(0, spread / 4, latent.shape), -1, 1)
+    ratings = (5 + 4 * noisy)[trial]
+    labels = (ratings > 5).astype(int)
+    return planted(values, labels, trial, ratings=ratings, scales=((1.0, 9.0),))
+
+
+def told_early(seed, n_trials, n_windows=10):
+    """Return trials whose class is told by their first two windows alone."""
+    rng = np.random.default_rng(seed)
+    trial = np.repeat(np.arange(n_trials), n_windows)
+    high = rng.permutation(np.arange(n_trials) % 2)[trial]
+    values = rng.normal(0, 0.3, (len(trial), 4, 3))
+    early = np.tile(np.arange(n_windows) < 2, n_trials)
+    values[early, :2] += (1.5 * (2 * high - 1))[early, None, None]
+    return planted(values, high, trial)
