@@ -61,6 +61,7 @@ def run_controlled(
             windowed=windowed,
             answers=answers,
             asked_to_stop=inbox.asked_to_stop,
+            on_problem=lambda text: voice.say(event="problem", text=text),
             on_start=lambda number, stamp: voice.say(event="started", lsl_seconds=stamp),
         ) as stage:
             wait_for_listeners(stage, wait_seconds)
