@@ -141,10 +141,13 @@ class PlayerOutlets:
         """Publish a sample of the continuous rating; NaN where nothing is rated."""
         push(self._continuous, values[None], np.array([stamp]))
 
-    def close(self) -> None:
-        """Close the streams once their listeners have had time to take what was sent."""
+    def linger(self) -> None:
+        """Give listeners time to take what was sent."""
         if any(outlet.have_consumers() for outlet in self._all()):
             time.sleep(_GRACE_SECONDS)
+
+    def close(self) -> None:
+        """Close the streams."""
         del self._frames, self._markers
         self._ratings.clear()
         self._continuous = None

@@ -142,6 +142,8 @@ def open_stage(
             player.show_background()
             yield Stage(player, screen, outlets, prepared)
         finally:
+            if outlets is not None:
+                outlets.linger()
             if sampler is not None:
                 sampler.stop()
             if outlets is not None:

@@ -46,8 +46,9 @@ class BoothPlan:
         More of its options.
     events : str
         The source_id of the session's stream of events.
-    continuous : str
-        Name of the stream of a continuous rating; empty without one.
+    continuous : tuple of str
+        XPath predicates of the streams of continuous ratings: the recorder refuses to begin
+        without them.
     """
 
     decoder: Path
@@ -59,7 +60,7 @@ class BoothPlan:
     page: bool = True
     page_options: tuple[str, ...] = ()
     events: str = ""
-    continuous: str = ""
+    continuous: tuple[str, ...] = ()
 
 
 @dataclass
@@ -136,9 +137,8 @@ class Booth:
         else:
             theirs = f"starts-with(name,'Simulated-') and {here}"
             which = ("--stream", theirs, "--stream", ours)
-        if self.plan.continuous:
-            also = "--also" if self.plan.rig else "--stream"
-            which += (also, f"name='{self.plan.continuous}'")
+        for predicate in self.plan.continuous:
+            which += ("--also" if self.plan.rig else "--stream", predicate)
         self._start("recorder", ("record", str(self.recording), *which))
         journal = self.recording / JOURNAL
         deadline = time.monotonic() + _START_SECONDS
@@ -202,13 +202,17 @@ class Booth:
         return is_whole
 
     def close(self) -> dict[str, int | None]:
-        """Stop everything, the recorder last; return the exit codes."""
+        """Stop everything, what is recorded after the recorder; return the exit codes."""
         codes: dict[str, int | None] = {}
         if self.player is not None:
             with contextlib.suppress(StreamError):
-                codes["player"] = self.player.close()
-        for name in ("page", "decoder", "recorder", "participant"):
-            if name in self.followers:
+                self.player.end()
+        for name in ("page", "decoder", "recorder", "player", "participant"):
+            if name == "player" and self.player is not None:
+                # A continuous rating goes on as long as it is recorded.
+                with contextlib.suppress(StreamError):
+                    codes["player"] = self.player.close()
+            elif name in self.followers:
                 # Sealing a long recording takes its time; it is never cut short.
                 patience = _SEAL_SECONDS if name == "recorder" else 20.0
                 codes[name] = self.followers[name].stop(patience)

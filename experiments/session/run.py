@@ -14,6 +14,7 @@ from physioemo.experiments.decoder import UNTRAINED, Decoder
 from physioemo.experiments.decoder_folder import load_decoder
 from physioemo.experiments.session.booth import Booth, BoothPlan
 from physioemo.experiments.session.conductor import Conductor, LastTrial
+from physioemo.experiments.session.continuous import continuous_streams, refuse_missing_pointer
 from physioemo.experiments.session.decisions import Decision, DecisionInputs
 from physioemo.experiments.session.declaration import rating_items
 from physioemo.experiments.session.folder import SessionFolder
@@ -135,6 +136,8 @@ def run_session(
         session=options.session or protocol.sessions[0],
     )
     _check_rig(options, on_say)
+    if options.rig is not None:
+        refuse_missing_pointer(protocol.ratings, headless=options.headless)
     facts = _facts(protocol, decoder, Path(decoder_folder), options)
     out = Path(out)
     if options.resume:
@@ -337,12 +340,14 @@ def _plan(
     return BoothPlan(
         decoder=decoder,
         rig=options.rig,
-        playlist=folder.write_player((_ANY_TRIAL, *rating_items(protocol.ratings, 1))),
+        playlist=folder.write_player(
+            (_ANY_TRIAL, *rating_items(protocol.ratings, 1)), protocol.ratings.continuous
+        ),
         headless=options.headless,
         windowed=options.windowed,
         simulate=simulate if options.rig is None else None,
         page=options.page,
-        continuous=protocol.ratings.continuous_stream,
+        continuous=continuous_streams(protocol.ratings),
         page_options=(*options.page_options, *(("--blinded",) if protocol.loop.blinded else ())),
     )
 
