@@ -222,10 +222,10 @@ def test_a_table_says_which_file_a_stimulus_is(clips, tmp_path, kind):
         ("t.toml", "a = 3", "found a = 3 in .*expected the path of a file"),
         ("t.toml", "a =", "that is no TOML"),
         ("t.toml", "", "found no stimulus in"),
-        ("t.txt", "", "found a file that is no table at"),
+        ("t.txt", "", "found a file that is neither film nor table at"),
         ("gone", None, "found nothing at .*expected a folder of the files that were shown"),
         ("empty/x.txt", "", "found no video, sound or picture in"),
-        ("two/a.mp4", "", "found a.mp3 and a.mp4 in .*say in a table which it is"),
+        ("two/a.mp4", "", "found .*a.mp3 and .*a.mp4 for the stimulus 'a'.*say in a table"),
     ],
 )
 def test_what_is_no_folder_or_table_of_stimuli_is_one_sentence(tmp_path, name, text, said):
