@@ -101,7 +101,9 @@ def train(
             trained = train_decoder(named, config, on_progress=told)
     trained.save(out, overwrite=overwrite)
     print_scores(trained.evaluation)
-    click.echo(f"The decoder is in {out}.\nNext: physioemo live --decoder {out}")
+    click.echo(f"The decoder is in {out}.")
+    if not trained.evaluation.get("offline_only"):
+        click.echo(f"Next: physioemo live --decoder {out}")
 
 
 def _name(path: Path, paths: tuple[Path, ...]) -> str:

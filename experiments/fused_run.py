@@ -17,6 +17,7 @@ from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.fused_live import PATIENCE_SECONDS, FusedLive
 from physioemo.experiments.fused_sides import find_side
 from physioemo.experiments.fused_stimulus import stimulus_files
+from physioemo.experiments.fused_trust import is_unsure
 from physioemo.experiments.live import STALE_SECONDS, LiveSummary, open_fitting, summarise_run
 from physioemo.experiments.live_outlets import LiveOutlets
 from physioemo.features.stimulus_cache import stimulus_features
@@ -302,15 +303,16 @@ class _Run:
             self._say(self.decoder.abstention(self._newest_seconds, reason), 0.0)
 
     def _say(self, prediction: Prediction, computing_seconds: float) -> None:
+        there = not prediction.abstain or is_unsure(prediction)
         quality = {
             # Stamps are on this computer's clock: several devices have no common one.
             "first_stamp": np.nan,
             "newest_stamp": prediction.time_seconds,
-            "usable": float(not prediction.abstain),
+            "usable": float(there),
             "skipped": self.live.n_hurried,
             "computing": computing_seconds,
         }
-        usable = np.full(len(self.decoder.ch_names), not prediction.abstain)
+        usable = np.full(len(self.decoder.ch_names), there)
         latency = self._outlets.send(prediction, quality, usable)
         self._n += 1
         self._n_abstained += prediction.abstain

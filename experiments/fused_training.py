@@ -94,6 +94,7 @@ def train_fused_decoder(
         midpoint=config.midpoint,
         stimulus=config.stimulus,
         stimuli=stimuli,
+        rest=config.context is not None or config.pooling is not None,
     )
     require_two_classes(data)
     _require_promises(data, config)
