@@ -124,10 +124,8 @@ def run_job(job: Job, study: Study, folder: Path) -> dict[str, Any]:
     """
     path = folder / f"{job.name}.npz"
     keeps = study.keep_models and job.permutation == TRUE_LABELS
-    if path.is_file():
-        folds = np.unique(load_job(job, folder)["fold"])
-        if not keeps or is_kept(folder.parent, study, job.model, job.column, folds):
-            return {"job": job.name, "reused": True, "error": ""}
+    if path.is_file() and (not keeps or _all_kept(job, study, folder)):
+        return {"job": job.name, "reused": True, "error": ""}
     key = _StudyKey(f"{study.fingerprint} {study.stores}", study)
     from threadpoolctl import threadpool_limits
 
@@ -152,6 +150,12 @@ def run_job(job: Job, study: Study, folder: Path) -> dict[str, Any]:
             notes=np.array(json.dumps(notes)),
         )
     return {"job": job.name, "reused": False, "error": ""}
+
+
+def _all_kept(job: Job, study: Study, folder: Path) -> bool:
+    """Return whether the models of a job that is done are there, as they were asked for."""
+    folds = np.unique(load_job(job, folder)["fold"])
+    return is_kept(folder.parent, study, job.model, job.column, folds)
 
 
 def load_job(job: Job, folder: Path) -> dict[str, Any]:

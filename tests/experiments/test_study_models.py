@@ -19,7 +19,7 @@ from physioemo.experiments.targets import Target
 from tests.experiments.test_study import TOML, made_up, study
 from tests.experiments.test_study_joint import BOTH, DIMENSIONS, two_sided
 
-QUICK = {"n_epochs": 2}
+QUICK = {"n_epochs": 1}
 MODELS = (
     ModelChoice("logistic"),
     ModelChoice("ordinal-logistic"),
@@ -31,7 +31,7 @@ MODELS = (
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    data = two_sided(n_subjects=2, n_trials=20, n_windows=3)
+    data = two_sided(n_subjects=2, n_trials=20, n_windows=2)
     return write_study_data(data, tmp_path_factory.mktemp("kept") / "s.zarr")
 
 
