@@ -172,8 +172,8 @@ def find_stimuli(
         for name, path in _found_at(Path(place)).items():
             if paths.setdefault(name, path) != path:
                 raise _twice(name, paths[name], path)
-    kept = None if cache is None else Path(cache).resolve()
-    return StimulusFiles({k: p.resolve() for k, p in paths.items()}, kept, allow_missing)
+    kept = None if cache is None else Path(cache).absolute()
+    return StimulusFiles({k: p.absolute() for k, p in paths.items()}, kept, allow_missing)
 
 
 def _found_at(place: Path) -> dict[str, Path]:

@@ -12,6 +12,7 @@ from physioemo.datasets.catalogue import dataset
 from physioemo.errors import CallError, DataError
 from physioemo.experiments.audit_path import audit_path
 from physioemo.experiments.audit_probes import feature_matrix
+from physioemo.experiments.estimator_store import load_estimator, save_estimator
 from physioemo.experiments.estimators import build_estimator
 from physioemo.experiments.fused_modalities import axis_seconds, encoder_of, model_input
 from physioemo.experiments.study_config import ModelChoice, Preparation, Study, read_study
@@ -265,6 +266,9 @@ def test_the_study_file_chooses_encoders_and_fusion_by_name(xor_store, tmp_path)
     }
     assert model.encoders["audio"].embed_dim == 16
     assert np.isfinite(estimator.predict_proba_from(x, ["audio"])).all()
+    save_estimator(tmp_path / "kept", estimator, name="concat-mlp")
+    again, _ = load_estimator(tmp_path / "kept")
+    assert np.array_equal(again.predict_proba(x), estimator.predict_proba(x))
     options["encoders"] = {"gaze": {}}
     with pytest.raises(CallError, match="found an encoder for 'gaze', expected some of de, audio"):
         build_estimator(choice.name, choice.preset, **options).fit(x, inputs.targets[rows, 0])
@@ -295,6 +299,7 @@ def test_from_films_to_a_stamped_study_by_the_command(tmp_path, monkeypatch):
     threshold = "midpoint"
     [protocol]
     n_folds = 2
+    allow_leakage = true
     [[models]]
     name = "fused-transformer"
     preset = "small"
@@ -304,6 +309,7 @@ def test_from_films_to_a_stamped_study_by_the_command(tmp_path, monkeypatch):
     """)
     call = ["study", str(tmp_path / "s.toml"), "--out", str(tmp_path / "out"), "--data",
             str(tmp_path)]  # fmt: skip
+    # The file alone does not allow it.
     refused = CliRunner().invoke(cli, call)
     said = (
         "in 2 of 2 folds the same stimuli train and are tested (dreamer-clip-01, dreamer-clip-02)"

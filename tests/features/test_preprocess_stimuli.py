@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from physioemo.errors import CallError, DataError, UnreadableFileError
-from physioemo.features import stimulus_files
+from physioemo.features import stimulus_family, stimulus_files
 from physioemo.features.feature_store import open_features
 from physioemo.features.preprocess import recording_features
 from physioemo.features.preprocess_recipe import PreprocessRecipe
@@ -295,3 +295,13 @@ def test_the_command_takes_a_folder_of_stimuli(physioemo, clips, tmp_path):
     options = ["--out", tmp_path / "g.zarr", "--features", "audio", "--stimuli", clips]
     done = physioemo("preprocess", "recording", tmp_path / "x.zarr", *options, check=2)
     assert "found no file for the stimulus 'x'" in done.stderr
+
+
+def test_how_many_windows_are_cut_at_once_changes_no_bit(found, clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(stimulus_family, "_WINDOWS_AT_ONCE", 3)
+    files = find_stimuli(clips)
+    recipe = recipe_for(files, tuple(STIMULUS_FAMILIES))
+    again = recording_features(record(tmp_path / "r.zarr"), recipe, name="r", stimuli=files)
+    for name in STIMULUS_FAMILIES:
+        one, other = (x[name.replace("-", "_")].values for x in (found, again))
+        assert np.array_equal(one, other, equal_nan=True)
