@@ -19,6 +19,7 @@ from physioemo.errors import StreamError
 __all__ = ["Pointer", "make_pointer", "require_device"]
 
 _REST = 0.05  # of a joystick's way from the middle to an end: springs do not return exactly
+_ROUNDING_PIXELS = 2  # of a scaled window
 _SCALE_SECONDS = 4.0  # for which an arrow key is held from one end to the other
 _REACTION_SECONDS, _APPROACH_SECONDS = 0.6, 1.0
 
@@ -62,7 +63,8 @@ class MousePointer:
         """Take a motion; being put into the middle is none."""
         if event.type != self._pygame.MOUSEMOTION:
             return
-        if self._place is not None or tuple(event.pos) != self._middle:
+        away = max(abs(p - m) for p, m in zip(event.pos, self._middle, strict=True))
+        if self._place is not None or away > _ROUNDING_PIXELS:
             x, y = (_within(p / last) for p, last in zip(event.pos, self._last, strict=True))
             self._place = (x, 1 - y)
 

@@ -22,6 +22,7 @@ _MOST_RESTARTS = 3
 _LASTING_SECONDS = 20.0
 _SETTLE_SECONDS = 1.0
 _SEAL_SECONDS = 600.0
+_RETURN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -107,17 +108,31 @@ class Booth:
     def start_player(self) -> None:
         """Start the player, again if it has died.
 
+        One that comes back waits until the recorder has found its streams again, so that the next
+        trial is recorded from its start; for ten seconds at most, then the session goes on.
+
         Raises
         ------
         StreamError
             If it does not come.
         """
+        wait: tuple[str, ...] = ()
         if self.player is not None:
             self.player.close()
+            wait = ("--wait", f"{_RETURN_SECONDS:g}")
+        try:
+            self._start_player(wait)
+        except StreamError as error:
+            if not wait:
+                raise
+            self.on_problem(f"player: {error}")
+            self._start_player(())
+
+    def _start_player(self, wait: tuple[str, ...]) -> None:
         options = ["--answers", "told"] if self.plan.simulate is not None else []
         options += ["--windowed"] if self.plan.windowed else []
         self.player = PlayerProcess(
-            headless=self.plan.headless, playlist=self.plan.playlist, options=options
+            headless=self.plan.headless, playlist=self.plan.playlist, options=[*options, *wait]
         )
         self.player.start()
 

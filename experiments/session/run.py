@@ -135,9 +135,9 @@ def run_session(
         participant=options.participant or protocol.participants[0],
         session=options.session or protocol.sessions[0],
     )
-    _check_rig(options, on_say)
     if options.rig is not None:
         refuse_missing_pointer(protocol.ratings, headless=options.headless)
+    _check_rig(options, on_say)
     facts = _facts(protocol, decoder, Path(decoder_folder), options)
     out = Path(out)
     if options.resume:

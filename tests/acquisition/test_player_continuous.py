@@ -1,5 +1,7 @@
 """A continuous rating: where the pointer stood, on the declared scale, at the stamped times."""
 
+import ctypes
+import ctypes.util
 import math
 import time
 
@@ -15,6 +17,7 @@ from physioemo.acquisition.player.item import make_item
 from physioemo.acquisition.player.playlist import parse_playlist
 from physioemo.acquisition.player.sampler import RatingSampler
 from physioemo.errors import CallError, StreamError
+from tests.acquisition.test_player import playing, x_screen  # noqa: F401 -- a fixture
 from tests.acquisition.test_player_show import Log, grab
 
 pytestmark = pytest.mark.lsl
@@ -109,6 +112,53 @@ def test_mouse_motion_is_published_on_the_scale_at_its_time():
         assert words in described.xml
 
 
+class XPointer:
+    """Moves the pointer of an X server, as a hand on the mouse would."""
+
+    def __init__(self, display):
+        self.x = ctypes.CDLL(ctypes.util.find_library("X11"))
+        self.x.XOpenDisplay.restype = ctypes.c_void_p
+        self.display = ctypes.c_void_p(self.x.XOpenDisplay(display.encode()))
+        self.x.XDefaultRootWindow.restype = ctypes.c_ulong
+        self.root = ctypes.c_ulong(self.x.XDefaultRootWindow(self.display))
+
+    def move(self, x, y):
+        self.x.XWarpPointer(self.display, ctypes.c_ulong(0), self.root, 0, 0, 0, 0, x, y)
+        self.x.XFlush(self.display)
+
+    def close(self):
+        self.x.XCloseDisplay(self.display)
+
+
+def test_a_pointer_on_a_real_screen_is_followed_and_not_seen(tmp_path, x_screen):  # noqa: F811
+    env, photograph = x_screen
+    path, places = tmp_path / "a.toml", [(639, 0), (160, 270), (320, 90)]
+    path.write_text(f'[display]\nmode = "fullscreen"\n{PLANE}gauge = false\n' + TRIAL.format(2.5))
+    hand = XPointer(env["DISPLAY"])
+    hand.move(30, 300)  # where the page before was left
+    with playing(path, env=env) as child:
+        infos = find_streams(["starts-with(name,'PhysioEmo-')"], timeout_seconds=20)
+        inlets = {info.name(): open_inlet(info)[0] for info in infos}
+        deadline, said = time.monotonic() + 20, ""
+        while "trial_start" not in said and time.monotonic() < deadline:
+            said += str(pull(inlets["PhysioEmo-Player"], timeout_seconds=0.1)[0])
+        pictures = []
+        for place in places:
+            time.sleep(0.5)
+            hand.move(*place)
+            time.sleep(0.1)
+            pictures.append(photograph().copy())
+        _, errors = child.communicate(timeout=30)
+        assert child.returncode == 0, errors
+        values, _ = pull(inlets[CONTINUOUS], timeout_seconds=1.0)
+    hand.close()
+    known = np.unique(values[np.isfinite(values[:, 0])], axis=0)
+    expected = [(1 + 8 * x / 639, 9 - 8 * y / 359) for x, y in places]
+    assert known == pytest.approx(np.array(sorted(expected)), abs=1e-3)
+    assert np.isnan(values[0]).all() and np.isnan(values[-1]).all()
+    assert all(np.array_equal(picture, pictures[0]) for picture in pictures)
+
+
 def test_one_dimension_is_an_axis_and_the_gauge_shows_where_it_stands(monkeypatch):
     blue = (86, 180, 233)
     script = Script((0.3, moved(3, 50)), (0.6, moved(399, 200)), (0.9, moved(0, 0)))
@@ -135,7 +185,7 @@ def test_nobody_who_moves_is_missing_and_every_stimulus_begins_anew():
     for event in pygame.event.get():  # being put into the middle is no motion
         mouse.hear(event)
     assert mouse.read() is None
-    mouse.hear(moved(200, 100))
+    mouse.hear(moved(201, 99))  # where a scaled window rounds to
     assert mouse.read() is None
     mouse.hear(moved(400, 200))
     mouse.hear(moved(200, 100))
