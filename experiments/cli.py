@@ -53,6 +53,11 @@ __all__ = ["demo", "live", "report", "train"]
 )
 @click.option("--fusion", help="How they are fused: queries (attention), concat, late or gated.")
 @click.option(
+    "--pretrained",
+    type=click.Path(),
+    help="Folder of 'physioemo pretrain' whose encoders a fused decoder begins with.",
+)
+@click.option(
     "--config",
     "config_file",
     type=click.Path(path_type=Path),

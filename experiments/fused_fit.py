@@ -238,6 +238,7 @@ def _model(data: FusedTrialData, config: FusedConfig) -> Any:
     import torch
 
     from physioemo.models.fused import FusedModel
+    from physioemo.models.pretrained import use_pretrained
     from physioemo.models.training import seeded
 
     encoders = {EEG: encoder_of("de", data.values.shape[1:], config.preset)}
@@ -245,10 +246,13 @@ def _model(data: FusedTrialData, config: FusedConfig) -> Any:
     if data.shown and config.stimulus:
         encoders |= config.stimulus.encoders(config.preset)
     with seeded(config.seed, torch.device("cpu")):
-        return FusedModel(
+        model = FusedModel(
             encoders=encoders,
             dimensions=data.dimensions,
             fusion=config.fusion,
             preset=config.preset,
             fusion_arguments={"modality_dropout": config.modality_dropout},
         )
+    if config.pretrained is not None:
+        use_pretrained(model, config.pretrained, names={EEG: "de"})
+    return model

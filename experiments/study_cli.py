@@ -45,7 +45,7 @@ def study(
     from physioemo.experiments.study_prepare import prepare_store
     from physioemo.experiments.study_report import write_study_report
     from physioemo.experiments.study_run import run_study
-    from physioemo.experiments.study_stimuli import reads_stimuli
+    from physioemo.experiments.study_stimuli import may_leak
 
     declared = read_study(file, data=data, out=out)
     if declared.leaky and not allow_leakage:
@@ -53,7 +53,7 @@ def study(
             f"found the protocol {declared.protocol!r}, which leaks, expected one that does "
             "not; to show what leakage does, pass --allow-leakage: every result is stamped"
         )
-    if declared.leaky or reads_stimuli(declared):
+    if declared.leaky or may_leak(declared):
         options = {k: v for k, v in declared.protocol_options.items() if k != "allow_leakage"}
         options |= {"allow_leakage": True} if allow_leakage else {}
         declared = replace(declared, protocol_options=options)

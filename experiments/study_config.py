@@ -329,7 +329,7 @@ def _study(
         target=Target.from_dict(section(content, "target")),
         protocol=typed(protocol, "name", str, DEFAULT_PROTOCOL),
         protocol_options={k: v for k, v in protocol.items() if k != "name"},
-        models=tuple(_model(m) for m in typed(content, "models", list, [])),
+        models=tuple(_model(m, path.parent) for m in typed(content, "models", list, [])),
         n_permutations=count(evaluation, Study.n_permutations),
         reference=typed(evaluation, "reference", str, ""),
         keep_models=flag(evaluation, "keep_models"),
@@ -367,16 +367,19 @@ def _data(
     return made, (Path(out) / "features.zarr",)
 
 
-def _model(entry: Any) -> ModelChoice:
+def _model(entry: Any, folder: Path) -> ModelChoice:
     if not isinstance(entry, dict) or "name" not in entry:
         raise CallError(f"found the model {entry!r}, expected [[models]] with a name")
     check_keys(entry, _MODEL, "[[models]]")
     own = None if "n_permutations" not in entry else count(entry, 0)
+    options = typed(entry, "options", dict, {})
+    if "pretrained" in options:
+        options = {**options, "pretrained": str(folder / typed(options, "pretrained", str, ""))}
     return ModelChoice(
         name=typed(entry, "name", str, ""),
         label=typed(entry, "label", str, ""),
         preset=typed(entry, "preset", str, "default"),
         n_permutations=own,
-        options=typed(entry, "options", dict, {}),
+        options=options,
         joint=flag(entry, "joint"),
     )

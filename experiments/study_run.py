@@ -15,6 +15,7 @@ import numpy as np
 from physioemo.dask_jobs import run_on_dask
 from physioemo.errors import CallError, DataError, RecordingExistsError
 from physioemo.experiments.outside_splits import OutsideSplit, write_split
+from physioemo.experiments.pretrained_encoders import pretrained_id
 from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_confusion import write_confusion
 from physioemo.experiments.study_inputs import StudyInputs, load_inputs
@@ -202,11 +203,17 @@ def _log(folder: Path, what: str) -> None:
 
 def _config(study: Study, inputs: StudyInputs) -> dict[str, Any]:
     sources = [{k: v for k, v in s.items() if k != "path"} for s in inputs.sources]
+    begun = {
+        m.label: pretrained_id(str(m.options["pretrained"]))
+        for m in study.models
+        if m.options.get("pretrained")
+    }
+    decided = {"study": study.to_dict(), "sources": sources}
+    decided |= {"pretrained": begun} if begun else {}
     return {
-        "study": study.to_dict(),
-        "config_hash": config_fingerprint({"study": study.to_dict(), "sources": sources}),
+        **decided,
+        "config_hash": config_fingerprint(decided),
         "stores": [str(s) for s in study.stores],
-        "sources": sources,
         "simulated": any(s["simulated"] for s in sources),
         "leaky": study.leaky or bool(inputs.leaks),
         "leaks": list(inputs.leaks),
