@@ -317,7 +317,7 @@ def test_a_refitted_decoder_goes_on_in_a_recording_of_its_own(decoder, tmp_path)
     assert all(c.n_identical > 5 for c in check.predictions.values())
 
 
-def test_with_a_rig_it_is_a_persons_session(decoder, tmp_path):
+def test_with_a_rig_it_is_a_persons_session(decoder, tmp_path, physioemo):
     loaded = Decoder.load(decoder)
     names = ", ".join(f'"{n}"' for n in loaded.ch_names)
     rig, path, out = tmp_path / "lab.toml", tmp_path / "short.toml", tmp_path / "P1"
@@ -325,6 +325,13 @@ def test_with_a_rig_it_is_a_persons_session(decoder, tmp_path):
     rig.write_text(f'name = "Lab"\n[streams.eeg]\n{stream}', "utf-8")
     text = protocol(continuous=["timeout_seconds = 1", *CONTINUOUS])
     path.write_text(text, "utf-8")
+    joystick = tmp_path / "joystick.toml"
+    stated = 'continuous_device = "joystick"'
+    joystick.write_text(protocol(continuous=[*CONTINUOUS, stated]), "utf-8")
+    options = ("--rig", rig, "--decoder", decoder, "--out", out, "--headless", "--no-page")
+    refused = physioemo("session", "run", joystick, *options, check=1).stderr
+    assert "found no joystick, expected one for the continuous rating of valence" in refused
+    assert not out.exists()
     rng = np.random.default_rng(0)
     amplifier = eeg_description(32, 250.0, name="Amp", ch_names=loaded.ch_names)
     other = eeg_description(32, 250.0, name="Other", source_id="x", ch_names=loaded.ch_names)
@@ -411,6 +418,9 @@ def test_what_was_decided_is_computed_again_or_the_gap_is_named(number, decoder,
             assert "The session ended: finished" in said, (fault, said, errors)
         if fault == "full disk":
             assert child.returncode == 1 and "recorder" in errors, (said, errors)
+        if fault == "kill player":
+            # The one that comes back waits for the recorder: the next trials are recorded whole.
+            assert open_recording(out / "recording-1.zarr").trials.sizes["trial"] >= 3, said
         if fault in ("kill recorder", "full disk"):
             assert check.gaps
     finally:
