@@ -173,7 +173,10 @@ def test_a_decoder_that_may_be_silent_is_so_live_as_offline_and_from_its_folder(
     loaded = load_decoder(trusted.save(tmp_path / "d"))
     assert loaded.trust == trusted.trust and loaded.predict(recording) == whole
     content = json.loads((tmp_path / "d" / "decoder.json").read_text())
-    del content["trust"]  # a folder of an older program
+    assert content["format"] == 3  # an older program refuses it: it would never be silent
+    for new in ("trust", "head", "context", "offline_only"):
+        del content[new]  # a folder of an older program
+    content["format"] = 2
     (tmp_path / "d" / "decoder.json").write_text(json.dumps(content))
     assert load_decoder(tmp_path / "d").predict(recording) == offline
 
