@@ -2,23 +2,29 @@
 
 ``python benchmarks/bench_training.py --preset tiny --batch 16 256 --together 32`` on a CPU,
 ``--device cuda --together 32 256`` on a GPU. The variants take turns, so that what else the
-machine does falls on all of them.
+machine does falls on all of them; the fastest round of each counts. Processes do more than the
+others in what is timed as their step: they get data and weights, shuffle, gather, validate and
+give the best weights back, as in a study.
 """
 
 import argparse
-import statistics
+import contextlib
 import time
 from collections.abc import Callable
 
+import psutil
 import torch
 
 from physioemo.models.catalogue import build_model
 from physioemo.models.losses import weighted_cross_entropy
 from physioemo.models.stacked_step import Engine, adamw_coefficients
 from physioemo.models.stacked_weights import Architecture, State
-from physioemo.models.training import TrainingConfig
+from physioemo.models.training import Split, TrainingConfig
+from physioemo.models.training_processes import TrainingProcesses
+from physioemo.models.training_slots import CheckedData, Room
 
 N_CHANS, N_BANDS, N_CLASSES = 32, 4, 2
+N_STEPS_IN_PROCESSES = 8  # and half a batch to validate on: a fifth of the windows, passed once
 CONFIG = TrainingConfig()
 SIZES = {
     "tiny": {},
@@ -30,7 +36,7 @@ class Problem:
     """Random windows for ``n_models`` models, and a way to run a step of each."""
 
     def __init__(self, preset: str, batch: int, n_models: int, device: torch.device) -> None:
-        self.device, self.n_models = device, n_models
+        self.device, self.batch, self.n_models = device, batch, n_models
         sizes = {"n_chans": N_CHANS, "n_bands": N_BANDS, "dropout": 0.0, **SIZES[preset]}
         self.models = [
             build_model("intercortical", preset, seed=i, **sizes).to(device)
@@ -82,19 +88,54 @@ class Problem:
 
         return run
 
+    def in_processes(
+        self, n_processes: int, stack: contextlib.ExitStack, *, compiled: bool
+    ) -> Callable[[], None]:
+        """One by one in each of some processes, which end with the stack."""
+        n_training, n_validation = N_STEPS_IN_PROCESSES * self.batch, max(1, self.batch // 2)
 
-def variants(problem: Problem, n_together: int, *, bfloat16: bool) -> dict[str, Callable[[], None]]:
+        def windows(n: int) -> Split:
+            labels = torch.randint(0, N_CLASSES, (n, 1))
+            return Split(torch.randn(n, N_CHANS, N_BANDS), labels, None)
+
+        data = CheckedData(windows(n_training), windows(n_validation), (1, N_CLASSES), 0)
+        room = Room.for_all([data], self.batch)
+        config = TrainingConfig(n_epochs=1, batch_size=self.batch)
+        processes = stack.enter_context(
+            TrainingProcesses(
+                self.models[0], room, config, n_processes=n_processes, compiled=compiled
+            )
+        )
+        rows = [self.architecture.flatten(model) for model in self.models]
+
+        def run() -> None:
+            for _ in processes.train((k, data, row) for k, row in enumerate(rows)):
+                pass
+
+        return run
+
+
+def variants(
+    problem: Problem, n_together: int, arguments: argparse.Namespace, stack: contextlib.ExitStack
+) -> dict[str, Callable[[], None]]:
     """Name what is compared; the first is the reference."""
+    n_processes = arguments.processes
     ways = {
         "sequential eager": problem.plain(),
         "sequential compiled": problem.stacked(1, compiled=True),
         f"{n_together} together eager": problem.stacked(n_together),
         f"{n_together} together compiled": problem.stacked(n_together, compiled=True),
     }
-    if bfloat16:
+    if arguments.bfloat16:
         for n in (1, n_together):
             ways[f"{n} together compiled bfloat16"] = problem.stacked(
                 n, compiled=True, bfloat16=True
+            )
+    if problem.device.type == "cpu":
+        ways["sequential eager, 1 thread"] = on_one_thread(problem.plain())
+        for name, compiled in (("eager", False), ("compiled", True)):
+            ways[f"{n_processes} processes {name}"] = problem.in_processes(
+                n_processes, stack, compiled=compiled
             )
     if problem.device.type == "cuda":
         for n in (1, n_together):
@@ -104,28 +145,49 @@ def variants(problem: Problem, n_together: int, *, bfloat16: bool) -> dict[str, 
     return ways
 
 
-def measure(problem: Problem, ways: dict[str, Callable[[], None]], rounds: int) -> None:
-    """Print the time of a step of one model, and how many times faster than the first."""
+def on_one_thread(way: Callable[[], None]) -> Callable[[], None]:
+    """Wrap a way: beside other work its processor time is fair, that of waiting threads is not."""
 
-    def timed(way: Callable[[], None]) -> float:
-        began = time.perf_counter()
+    def run() -> None:
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         way()
+        torch.set_num_threads(n_threads)
+
+    return run
+
+
+def measure(problem: Problem, ways: dict[str, Callable[[], None]], rounds: int) -> None:
+    """Print what a step of one model takes, and how many times faster than the first it is."""
+
+    def timed(name: str) -> tuple[float, float]:
+        began, processor = time.perf_counter(), processor_seconds()
+        ways[name]()
         if problem.device.type == "cuda":
             torch.cuda.synchronize(problem.device)
-        return (time.perf_counter() - began) / problem.n_models
+        n_steps = problem.n_models * (N_STEPS_IN_PROCESSES if "processes" in name else 1)
+        elapsed = time.perf_counter() - began
+        return elapsed / n_steps, (processor_seconds() - processor) / n_steps
 
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for name, way in ways.items():
-        print(f"  (first call of {name}: {timed(way) * problem.n_models:.1f} s)", flush=True)
-        timed(way)
-    for _ in range(rounds):
-        for name, way in ways.items():
-            times[name].append(timed(way))
-    reference = times["sequential eager"]
+    for name in ways:
+        print(f"  (first call of {name}: {timed(name)[0] * problem.n_models:.1f} s)", flush=True)
+        timed(name)
+    times = {name: [timed(name)] for name in ways}
+    for _ in range(rounds - 1):
+        for name in ways:
+            times[name].append(timed(name))
+    reference = [min(values) for values in zip(*times["sequential eager"], strict=True)]
     for name, values in times.items():
-        ratios = [a / b for a, b in zip(reference, values, strict=True)]
-        print(f"  {name:<36} {1e3 * statistics.median(values):9.3f} ms a step and model "
-              f"{statistics.median(ratios):7.2f} x")  # fmt: skip
+        best = [min(each) for each in zip(*values, strict=True)]
+        wall, processor = (f"{1e3 * a:9.3f} ({r / a:5.2f} x)"
+                           for a, r in zip(best, reference, strict=True))  # fmt: skip
+        print(f"  {name:<32} ms a step and model {wall}, of processor time {processor}")
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process and those it has started."""
+    children = [child.cpu_times() for child in psutil.Process().children()]
+    return time.process_time() + sum(c.user + c.system for c in children)
 
 
 def main() -> None:
@@ -136,6 +198,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[16, 64, 256])
     parser.add_argument("--together", type=int, nargs="+", default=[16])
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--processes", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", nargs="+", default=[""], help="part of a name, or several")
     parser.add_argument("--bfloat16", action="store_true", help="also in bfloat16")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
@@ -145,8 +209,11 @@ def main() -> None:
         for n_together in arguments.together:
             print(f"{arguments.preset}, batch {batch}, {n_together} models")
             problem = Problem(arguments.preset, batch, n_together, device)
-            ways = variants(problem, n_together, bfloat16=arguments.bfloat16)
-            measure(problem, ways, arguments.rounds)
+            with contextlib.ExitStack() as stack:
+                ways = variants(problem, n_together, arguments, stack)
+                first = next(iter(ways))
+                kept = [n for n in ways if n == first or any(t in n for t in arguments.only)]
+                measure(problem, {n: ways[n] for n in kept}, arguments.rounds)
             torch.compiler.reset()
 
 

@@ -8,12 +8,16 @@ stops early, the next data set takes its place. Numbers are float32 throughout.
 The results are those of :func:`physioemo.models.training.train_model` one by one, to rounding:
 the same shuffles, token noise and dropout from each model's own seed. On a GPU noise and dropout
 are drawn for all models at once, so there a model with either agrees only within seed noise.
+
+With large batches stacking does not pay on a CPU: there the models are spread over processes
+(:mod:`physioemo.models.training_processes`).
 """
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from numpy.typing import ArrayLike
@@ -24,9 +28,11 @@ from physioemo.models.stacked_step import Engine
 from physioemo.models.stacked_weights import Architecture
 from physioemo.models.training import Split, TrainingConfig, logit_shape_of, prepared_split
 from physioemo.models.training_plan import TrainingPlan, training_plan
-from physioemo.models.training_slots import CheckedData, Slots, TrainedModel
+from physioemo.models.training_slots import CheckedData, Room, Slots, TrainedModel
 
 __all__ = ["TrainedModel", "TrainingData", "train_models"]
+
+_LEAST_FULL = 0.8
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,11 @@ def train_models(
     device : str or torch.device
         Where to compute.
     plan : TrainingPlan, optional
-        How many at a time and whether compiled; :func:`training_plan` chooses by default.
+        How many at a time, in how many processes and whether compiled; :func:`training_plan`
+        chooses by default.
     on_epoch : callable, optional
-        Called with the index of a data set and each new row of its history.
+        Called with the index of a data set and each new row of its history; where a process dies
+        that was training, again from the first.
 
     Returns
     -------
@@ -101,29 +109,87 @@ def train_models(
     splits = [_checked(i, model, data) for i, data in enumerate(datasets)]
     if plan is None:
         plan = _own_plan(architecture, splits, config, place)
-    n_slots = min(plan.n_together, len(splits))
-    slots = Slots.empty(n_slots, splits, architecture, config, place)
+    job = _Job(build, splits, architecture, config, place, on_epoch)
+    # Neighbours of one size waste no padding, and the longest does not come last.
+    order = sorted(range(len(splits)), key=lambda i: -len(splits[i].training.tokens))
+    done: dict[int, TrainedModel] = {}
+    if plan.n_processes > 1 and place.type == "cpu":
+        done = _in_processes(job, plan, order)
+    rest = [i for i in order if i not in done]
+    if rest:
+        done |= _in_slots(job, plan, rest)
+    return [done[i] for i in range(len(datasets))]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The arguments of ``train_models``, checked."""
+
+    build: Callable[[int], nn.Module]
+    splits: list[CheckedData]
+    architecture: Architecture
+    config: TrainingConfig
+    device: torch.device
+    on_epoch: Callable[[int, dict[str, float]], None] | None
+
+    @property
+    def room(self) -> Room:
+        return Room.for_all(self.splits, self.config.batch_size)
+
+
+def _in_processes(job: _Job, plan: TrainingPlan, order: list[int]) -> dict[int, TrainedModel]:
+    """Return what processes of their own have trained: all, unless one of them dies."""
+    from physioemo.models.training_processes import LostProcessError, TrainingProcesses
+
+    done: dict[int, TrainedModel] = {}
+    tasks = ((i, job.splits[i], job.architecture.flatten(job.build(i).cpu())) for i in order)
+    try:
+        with TrainingProcesses(
+            job.build(order[0]).cpu(),
+            job.room,
+            job.config,
+            n_processes=min(plan.n_processes, len(order)),
+            compiled=plan.compiled,
+            bfloat16=plan.bfloat16,
+        ) as processes:
+            for index, trained in processes.train(tasks, job.on_epoch):
+                done[index] = trained
+    except LostProcessError as error:
+        warnings.warn(
+            f"the other {len(order) - len(done)} of {len(order)} models are trained in this "
+            f"process, at the same numbers but slower: {error}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return done
+
+
+def _in_slots(job: _Job, plan: TrainingPlan, order: list[int]) -> dict[int, TrainedModel]:
+    """Return what this process has trained, several at a time."""
+    done: dict[int, TrainedModel] = {}
+    n_slots = min(plan.n_together, len(order))
+    slots = Slots.empty(n_slots, job.room, job.architecture, job.config, job.device)
     engine = Engine(
-        architecture,
-        config,
+        job.architecture,
+        job.config,
         compiled=plan.compiled,
         cuda_graph=plan.cuda_graph,
         bfloat16=plan.bfloat16,
     )
-    plain = Engine(architecture, config, bfloat16=plan.bfloat16) if engine.fast else engine
-    # Neighbours of one size waste no padding.
-    waiting = iter(sorted(range(len(splits)), key=lambda i: -len(splits[i].training.tokens)))
-    done: dict[int, TrainedModel] = {}
-    slots.fill(build, splits, waiting)
+    plain = engine
+    if engine.fast:
+        plain = Engine(job.architecture, job.config, bfloat16=plan.bfloat16)
+    waiting = iter(order)
+    slots.fill(job.build, job.splits, waiting)
     while any(run is not None for run in slots.runs):
-        slots.epoch(engine, on_epoch)
+        slots.epoch(engine, job.on_epoch)
         for index, trained in slots.finished():
             done[index] = trained
-        slots.fill(build, splits, waiting)
+        slots.fill(job.build, job.splits, waiting)
         n_busy = sum(run is not None for run in slots.runs)
         if 0 < n_busy <= len(slots.runs) // 2:
             slots, engine = slots.compact(), plain  # a new shape would be compiled anew
-    return [done[i] for i in range(len(datasets))]
+    return done
 
 
 def _checked(index: int, model: nn.Module, data: TrainingData) -> CheckedData:
@@ -149,15 +215,21 @@ def _own_plan(
     config: TrainingConfig,
     device: torch.device,
 ) -> TrainingPlan:
-    largest = max(len(s.training.tokens) for s in splits)
-    width = min(config.batch_size, largest)
-    return training_plan(
+    sizes = [len(s.training.tokens) for s in splits]
+    width = min(config.batch_size, max(sizes))
+    n_steps = math.ceil(max(sizes) / width)
+    plan = training_plan(
         width,
         device,
         len(splits),
-        n_steps=config.n_epochs * math.ceil(largest / width),
+        n_steps=config.n_epochs * n_steps,
         bytes_per_model=_bytes_per_model(architecture, splits[0].training, width),
     )
+    # A compiled step has one shape, so that what is short of it is computed for nothing.
+    full = sum(sizes) / (len(sizes) * n_steps * width)
+    if plan.n_together == 1 and full < _LEAST_FULL:
+        return replace(plan, compiled=False)
+    return plan
 
 
 def _bytes_per_model(architecture: Architecture, split: Split, width: int) -> int:

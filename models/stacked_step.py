@@ -73,8 +73,15 @@ class Engine:
         self._step: Callable[..., Any] = self._eager_step
         self._logits: Callable[..., Any] = self._eager_logits
         if compiled:
-            # Without fullgraph a break would leave most of it uncompiled, and say nothing.
-            whole = partial(torch.compile, dynamic=False, fullgraph=True)
+            # Without fullgraph a break would leave most of it uncompiled, and say nothing. The
+            # compiler's cache is blind to the number of threads unless it is an option: code for
+            # two threads, met by a process of one, takes five times as long.
+            whole = partial(
+                torch.compile,
+                dynamic=False,
+                fullgraph=True,
+                options={"cpp.threads": torch.get_num_threads()},
+            )
             self._step = _guarded(whole(self._whole_step), self._step)
             self._logits = _guarded(whole(self._eager_logits), self._logits)
         if cuda_graph:

@@ -1,6 +1,8 @@
 """How to train many small models: a measured table, and what the machine has free."""
 
 import math
+import multiprocessing
+import threading
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +11,14 @@ from physioemo.errors import CallError
 
 __all__ = ["TrainingPlan", "training_plan"]
 
-_LARGEST_BATCH_TOGETHER = 128
-_TOGETHER_ON_CPU = 32
-_STEPS_WORTH_COMPILING = 50_000
+# On a CPU: up to which batch, how many in one program, whether spread over processes, and why.
+# Measured by benchmarks/bench_training.py.
+_ON_CPU = (
+    (128, 32, False, "small batches leave the cores idle alone"),
+    (math.inf, 1, True, "at large batches threads wait for each other, processes do not"),
+)
+_WINDOWS_WORTH_COMPILING = 1_000_000  # half a minute of compiling is won back
+_MOST_PROCESSES = 16  # of about 0.7 GiB each
 _MOST_ON_GPU = 256
 _SHARE_OF_FREE_MEMORY = 0.6
 _UNKNOWN_BYTES = 512 * 2**20
@@ -33,6 +40,9 @@ class TrainingPlan:
     bfloat16 : bool
         Whether matrix products run in bfloat16. It changes the numbers, so no plan is made with
         it: it has to be asked for.
+    n_processes : int
+        Processes of one thread, each with its share of the models one after the other; 1 is this
+        process alone.
     reason : str
         Why, in words.
     """
@@ -41,6 +51,7 @@ class TrainingPlan:
     compiled: bool = False
     cuda_graph: bool = False
     bfloat16: bool = False
+    n_processes: int = 1
     reason: str = "given"
 
 
@@ -63,7 +74,8 @@ def training_plan(
     n_models : int
         How many there are.
     n_steps : int, optional
-        Steps of each, which decides whether compiling (half a minute on a CPU) is worth it.
+        Steps of each, which decides whether compiling and starting processes (half a minute on a
+        CPU) are worth it.
     bytes_per_model : int, optional
         What a step of one model keeps in memory, for the number that fits on a GPU.
 
@@ -82,11 +94,22 @@ def training_plan(
 
 
 def _on_cpu(batch_size: int, n_models: int, total_steps: int) -> TrainingPlan:
-    if batch_size > _LARGEST_BATCH_TOGETHER or n_models == 1:
-        return TrainingPlan(1, reason=f"one model at batch {batch_size} fills the cores")
-    n_together = min(n_models, _TOGETHER_ON_CPU)
-    compiled = total_steps >= _STEPS_WORTH_COMPILING
-    return TrainingPlan(n_together, compiled, reason="small batches leave the cores idle alone")
+    _, together, spread, reason = next(row for row in _ON_CPU if batch_size <= row[0])
+    compiled = total_steps * batch_size >= _WINDOWS_WORTH_COMPILING
+    if spread and compiled and (n_processes := min(_free_threads(), n_models)) > 1:
+        return TrainingPlan(1, compiled, n_processes=n_processes, reason=reason)
+    if spread or n_models == 1:
+        reason = f"one model at batch {batch_size} fills the cores"
+        return TrainingPlan(1, compiled, reason=reason)
+    return TrainingPlan(min(n_models, together), compiled, reason=reason)
+
+
+def _free_threads() -> int:
+    """Return how many processes may be started: none beside the others of a pool or server."""
+    alone = multiprocessing.parent_process() is None
+    if not alone or threading.current_thread() is not threading.main_thread():
+        return 1
+    return min(torch.get_num_threads(), _MOST_PROCESSES)
 
 
 def _on_gpu(device: torch.device, n_models: int, bytes_per_model: int) -> TrainingPlan:
