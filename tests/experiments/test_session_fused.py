@@ -9,9 +9,10 @@ import torch
 import xarray as xr
 
 from physioemo.errors import CallError
-from physioemo.experiments.fused_context import RunningBag
+from physioemo.experiments.fused_context import RunningBag, WindowContext
 from physioemo.experiments.fused_live import FusedLive
 from physioemo.experiments.fused_sides import SideChoice
+from physioemo.experiments.fused_stimulus import StimulusChoice
 from physioemo.experiments.live_outlets import (
     QUALITY_CHANNELS,
     prediction_description,
@@ -20,10 +21,12 @@ from physioemo.experiments.live_outlets import (
     quality_sample,
     side_quality,
 )
+from physioemo.experiments.session import run as session_run
 from physioemo.experiments.session.recompute import check_predictions
 from physioemo.experiments.session.refit import refit_head
 from physioemo.experiments.training import untrained_decoder
 from physioemo.models.multiple_instance import MultipleInstance
+from physioemo.models.temporal_context import ContextModel
 from physioemo.recording import Recording
 from physioemo.stream import make_stream
 from tests.experiments.test_fused_decoder import made
@@ -236,6 +239,23 @@ def test_other_recordings_and_decoders_are_refused_in_words(heard, source, decod
         check_predictions(bare, decoder)
     with pytest.raises(CallError, match="found a decoder of several streams, expected one of the"):
         refit_head(decoder, [source], {})
+
+
+def test_a_session_refuses_what_it_could_not_compute_again(source, decoder, tmp_path, monkeypatch):
+    width = 8
+    later = ContextModel(
+        context="offline-transformer", in_dim=width, dimensions=decoder.dimensions, preset="tiny"
+    )
+    for refused, told in (
+        (replace(decoder, stimulus=StimulusChoice(("video",))), "train without --stimuli for"),
+        (replace(decoder, context=WindowContext(later)), "for offline use only, which sees later"),
+    ):
+        monkeypatch.setattr(session_run, "load_decoder", lambda folder, found=refused: found)
+        with pytest.raises(CallError, match=told):
+            session_run.run_session(
+                "steer-arousal", tmp_path, tmp_path / "P1", session_run.SessionOptions()
+            )
+    assert not (tmp_path / "P1").exists()
 
 
 def test_the_stream_of_quality_is_the_same_for_the_eeg_alone(source, decoder):
