@@ -28,6 +28,7 @@ from physioemo.prediction import Prediction
 __all__ = ["run_fused_live"]
 
 _FLIPS, _MARKERS = "PhysioEmo-Frames", "PhysioEmo-Player"
+_DRIFT = 1e-4  # twice what crystal clocks differ by
 _OFFSET_SECONDS, _RETRY_SECONDS, _PULL_SECONDS = 5.0, 0.5, 0.05
 _KEPT_LATENCIES = 100_000
 _DESCRIBE_SECONDS = 3.0
@@ -50,6 +51,7 @@ class ClockedInlet:
         self.offset_seconds = 0.0
         """What has to be added to the device's stamps for this computer's clock."""
         self._due = -np.inf  # when to measure it again
+        self._sure_within, self._measured = np.inf, 0.0
         self._arrived = time.monotonic()
         self._watch, self._uids = ReturnWatch(description), {inlet.info().uid()}
 
@@ -61,11 +63,7 @@ class ClockedInlet:
     def pull(self, timeout_seconds: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Return what has come: samples (time, channel), and the device's own stamps."""
         if time.monotonic() > self._due:
-            triple = clock_offset(self.inlet, timeout_seconds=0.2)
-            # Without an answer the previous one holds.
-            self.offset_seconds = self.offset_seconds if triple is None else float(triple[1])
-            wait = _RETRY_SECONDS if triple is None else _OFFSET_SECONDS
-            self._due = time.monotonic() + wait
+            self._measure()
         signal, stamps = pull(self.inlet, timeout_seconds=timeout_seconds)
         if len(stamps):
             self.has_data, self._arrived = True, time.monotonic()
@@ -74,7 +72,21 @@ class ClockedInlet:
             if inlet is not None:
                 self.inlet.close_stream()
                 self.inlet, self._due, self._arrived = inlet, -np.inf, time.monotonic()
+                self._sure_within = np.inf  # its clock may be another
         return signal, stamps
+
+    def _measure(self) -> None:
+        """Measure the offset; a worse measurement waits until the last may have drifted as far."""
+        triple, now = clock_offset(self.inlet, timeout_seconds=0.2), time.monotonic()
+        self._due = now + (_RETRY_SECONDS if triple is None else _OFFSET_SECONDS)
+        if triple is None:
+            return
+        offset, uncertainty = float(triple[1]), float(triple[2])
+        drifted = self._sure_within + _DRIFT * (now - self._measured)
+        # Where both cannot be true the device has another clock now.
+        is_another = abs(offset - self.offset_seconds) > uncertainty + drifted
+        if uncertainty <= drifted or is_another:
+            self.offset_seconds, self._sure_within, self._measured = offset, uncertainty, now
 
     def close(self) -> None:
         """Leave the stream."""

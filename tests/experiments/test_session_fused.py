@@ -1,7 +1,8 @@
 """Predictions of a decoder of several streams come out of a recording again, to the bit."""
 
+import itertools
 from dataclasses import replace
-from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 import xarray as xr
 
 from physioemo.errors import CallError
+from physioemo.experiments import fused_run
 from physioemo.experiments.fused_context import RunningBag, WindowContext
 from physioemo.experiments.fused_live import FusedLive
 from physioemo.experiments.fused_sides import SideChoice
@@ -31,6 +33,7 @@ from physioemo.recording import Recording
 from physioemo.stream import make_stream
 from tests.experiments.test_fused_decoder import made
 from tests.simulated import simulated_recording
+from tests.streams import eeg_description
 
 CHOICES = (
     SideChoice("eda", window_seconds=2.0, hop_seconds=0.6, max_age_seconds=1.5),
@@ -102,7 +105,7 @@ def session(source, decoder, *, late_seconds=0.0):
     said, has_begun_anew = [], False
     rows = []
     edges = np.arange(0.0, devices[EEG].time[-1], 0.1)
-    for start, stop in pairwise(edges.tolist()):
+    for start, stop in itertools.pairwise(edges.tolist()):
         for name, key in KEYS.items():
             signal, raw, offset = devices[key].between(start, stop)
             live.push_side(name, signal, raw, offset_seconds=offset + late_seconds)
@@ -256,6 +259,22 @@ def test_a_session_refuses_what_it_could_not_compute_again(source, decoder, tmp_
                 "steer-arousal", tmp_path, tmp_path / "P1", session_run.SessionOptions()
             )
     assert not (tmp_path / "P1").exists()
+
+
+def test_an_offset_of_a_slow_answer_is_not_believed_and_that_of_another_clock_is(monkeypatch):
+    answers = iter([(0.0, 5.0, 1e-4), (0.0, 5.04, 0.1), None, (0.0, 5.0003, 3e-4), (0.0, 9.0, 0.1)])
+    now = SimpleNamespace(seconds=0.0)
+    clock = SimpleNamespace(monotonic=lambda: now.seconds)
+    monkeypatch.setattr(fused_run, "time", clock)
+    monkeypatch.setattr(fused_run, "clock_offset", lambda *_, **options: next(answers))
+    monkeypatch.setattr(fused_run, "pull", lambda *_, **options: (np.ones((1, 4)), np.ones(1)))
+    inlet = SimpleNamespace(info=lambda: SimpleNamespace(uid=lambda: "a"))
+    ear, offsets = fused_run.ClockedInlet(inlet, eeg_description()), []
+    for seconds in (0.0, 3.0, 6.0, 12.0, 13.0, 19.0):  # after no answer it is asked again soon
+        now.seconds = seconds
+        ear.pull()
+        offsets.append(ear.offset_seconds)
+    assert offsets == [5.0, 5.0, 5.0, 5.0, 5.0003, 9.0]
 
 
 def test_the_stream_of_quality_is_the_same_for_the_eeg_alone(source, decoder):
