@@ -15,6 +15,7 @@ from physioemo.experiments.audit_report import PermutedRun
 from physioemo.experiments.folds import Fold, name_codes
 from physioemo.experiments.nearest import nearest
 from physioemo.experiments.study_data import StudyData
+from physioemo.features.stimulus_family import STIMULUS_FAMILIES
 
 __all__ = [
     "Neighbours",
@@ -45,8 +46,14 @@ class Neighbours:
 
 
 def feature_matrix(data: StudyData) -> np.ndarray:
-    """Return all features, (window, feature); raw samples only where there is nothing else."""
-    chosen = [f for f in data.families if _RAW_AXIS not in data.coords.get(f, {})]
+    """Return all features, (window, feature); raw samples only where there is nothing else.
+
+    Families of the stimulus are those of the film, not of the person: they are left out too.
+    """
+    shown = {name.replace("-", "_") for name in STIMULUS_FAMILIES}
+    chosen = [
+        f for f in data.families if _RAW_AXIS not in data.coords.get(f, {}) and f not in shown
+    ]
     parts = [
         np.asarray(data.families[f], np.float32).reshape(len(data), -1)
         for f in chosen or data.families

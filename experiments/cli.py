@@ -53,6 +53,11 @@ __all__ = ["demo", "live", "report", "train"]
 )
 @click.option("--fusion", help="How they are fused: queries (attention), concat, late or gated.")
 @click.option(
+    "--pretrained",
+    type=click.Path(),
+    help="Folder of 'physioemo pretrain' whose encoders a fused decoder begins with.",
+)
+@click.option(
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
@@ -101,7 +106,9 @@ def train(
             trained = train_decoder(named, config, on_progress=told)
     trained.save(out, overwrite=overwrite)
     print_scores(trained.evaluation)
-    click.echo(f"The decoder is in {out}.\nNext: physioemo live --decoder {out}")
+    click.echo(f"The decoder is in {out}.")
+    if not trained.evaluation.get("offline_only"):
+        click.echo(f"Next: physioemo live --decoder {out}")
 
 
 def _name(path: Path, paths: tuple[Path, ...]) -> str:

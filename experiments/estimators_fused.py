@@ -69,6 +69,8 @@ class FusedClassifier(StudyClassifier):
     encoders : mapping of str to mapping, optional
         By family, arguments of its encoder that win over the preset, and ``preset`` itself:
         ``{"audio": {"preset": "study"}}``.
+    pretrained : str, optional
+        Folder of ``physioemo pretrain`` whose encoders it begins with, where both have a family.
     n_epochs, batch_size, learning_rate, weight_decay, label_smoothing, patience
         As in :class:`physioemo.models.training.TrainingConfig`.
     device : str
@@ -88,6 +90,7 @@ class FusedClassifier(StudyClassifier):
         modality_dropout: float = 0.3,
         sizes: Mapping[str, Any] | None = None,
         encoders: Mapping[str, Mapping[str, Any]] | None = None,
+        pretrained: str | None = None,
         n_epochs: int = 100,
         batch_size: int = 256,
         learning_rate: float = 1e-3,
@@ -104,6 +107,7 @@ class FusedClassifier(StudyClassifier):
         self.modality_dropout = modality_dropout
         self.sizes = sizes
         self.encoders = encoders
+        self.pretrained = pretrained
         self.n_epochs = n_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -139,6 +143,7 @@ class FusedClassifier(StudyClassifier):
     ) -> None:
         from physioemo.models.fused_training import train_fused
         from physioemo.models.modality_inputs import rows_of
+        from physioemo.models.pretrained import use_pretrained
         from physioemo.models.training import TrainingConfig
 
         if not len(chosen):
@@ -156,6 +161,8 @@ class FusedClassifier(StudyClassifier):
         inputs = self._scaled(parts)
         names = set(TrainingConfig.__dataclass_fields__) & set(self.get_params())
         model = self._build()
+        if self.pretrained is not None:
+            use_pretrained(model, self.pretrained)
         self.training_ = train_fused(
             model,
             rows_of(inputs, train),

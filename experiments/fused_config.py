@@ -74,6 +74,8 @@ n_permutations, validation_share, training, seed
     pooling : str, optional
         One of :data:`physioemo.models.multiple_instance.POOLINGS`, for ratings of whole trials:
         the classes are said of the newest windows together, as many as a usual trial has.
+    pretrained : str, optional
+        Folder of ``physioemo pretrain`` whose encoders it begins with, of the same families.
 
     Raises
     ------
@@ -91,6 +93,7 @@ n_permutations, validation_share, training, seed
     rating_weight: float = 1.0
     context: str | None = None
     pooling: str | None = None
+    pretrained: str | None = None
 
     @property
     def has_more_than_eeg(self) -> bool:
@@ -99,8 +102,8 @@ n_permutations, validation_share, training, seed
 
     @property
     def has_more_than_classes(self) -> bool:
-        """Whether the decoder says more than the classes of single windows."""
-        more = (self.trust, self.context, self.pooling)
+        """Whether there is more than the classes of single windows, or another beginning."""
+        more = (self.trust, self.context, self.pooling, self.pretrained)
         return self.heads != "classes" or any(part is not None for part in more)
 
     def __post_init__(self) -> None:

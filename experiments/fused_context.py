@@ -16,6 +16,7 @@ import numpy as np
 from physioemo.models.checkpoint import load_model, save_model
 
 __all__ = [
+    "GAP_HOPS",
     "FusedState",
     "RunningBag",
     "WindowContext",
@@ -24,9 +25,9 @@ __all__ = [
     "window_features",
 ]
 
-_MOST_OFFLINE_WINDOWS = 2048
 _BATCH_BAGS = 256
-_GAP_HOPS = 1.5
+GAP_HOPS = 1.5
+"""Windows that end further apart than this do not follow one another."""
 
 
 class FusedState(NamedTuple):
@@ -52,9 +53,17 @@ class WindowContext:
     ----------
     network : ContextModel
         In eval mode.
+    n_windows : int
+        Of the longest sequence in training; one that sees later windows sees so many at once.
     """
 
     network: Any
+    n_windows: int
+
+    @property
+    def n_before(self) -> int:
+        """How many windows before one it can see; of one that sees later ones none are led in."""
+        return 0 if self.offline_only else int(self.network.context.field_windows) - 1
 
     @property
     def offline_only(self) -> bool:
@@ -94,14 +103,14 @@ class WindowContext:
         vectors : ndarray of float32, shape (window, feature)
             In order of time.
         sequences : ndarray of int, shape (window,)
-            Windows of one number follow one another. Of a context that sees later windows, a
-            sequence longer than 2048 windows is cut.
+            Windows of one number follow one another. For a context that sees later windows a
+            sequence longer than those of training is cut.
         """
         import torch
 
         said, abstain = [], []
         with torch.no_grad():
-            for rows in _stretches(sequences, _MOST_OFFLINE_WINDOWS if self.offline_only else None):
+            for rows in _stretches(sequences, self.n_windows if self.offline_only else None):
                 found = self.network(torch.from_numpy(vectors[rows])[None])
                 said.append(found.logits[0].numpy())
                 abstain.append(found.abstain[0].numpy())
@@ -113,7 +122,11 @@ class WindowContext:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what stands in the decoder's JSON."""
-        return {"kind": "context", "offline_only": self.offline_only}
+        return {
+            "kind": "context",
+            "n_windows": self.n_windows,
+            "offline_only": self.offline_only,
+        }
 
 
 @dataclass(frozen=True)
@@ -131,6 +144,11 @@ class RunningBag:
     network: Any
     n_windows: int
     offline_only = False
+
+    @property
+    def n_before(self) -> int:
+        """How many windows before one it can see."""
+        return self.n_windows - 1
 
     def start(self) -> Any:
         """Return the state before the first window: no window."""
@@ -209,7 +227,7 @@ def load_context(content: Mapping[str, Any], folder: Path) -> WindowContext | Ru
     if content["kind"] == "bag":
         found = RunningBag(network, int(content["n_windows"]))
     else:
-        found = WindowContext(network)
+        found = WindowContext(network, int(content["n_windows"]))
     if found.to_dict() != dict(content):
         raise ValueError(f"a context of another kind ({dict(content)})")
     return found
@@ -243,7 +261,7 @@ def sequence_codes(
     """
     new = np.r_[False, names[1:] != names[:-1]] if len(names) else np.empty(0, bool)
     if stop_seconds is not None and len(names):
-        new |= np.r_[False, np.abs(np.diff(stop_seconds)) > _GAP_HOPS * hop_seconds]
+        new |= np.r_[False, np.abs(np.diff(stop_seconds)) > GAP_HOPS * hop_seconds]
     return np.cumsum(new)
 
 

@@ -307,18 +307,12 @@ class FusedDecoder:
         ages: Mapping[str, np.ndarray],
         shown: Mapping[str, Any] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the probability of the high class and where there is nothing to go by.
+        """Return ``high`` and ``abstain`` of :meth:`outputs`.
 
         Parameters
         ----------
         values, side_values, ages, shown
-            As in :meth:`outputs`.
-
-        Returns
-        -------
-        probability : ndarray, shape (window, dimension)
-            Where it abstains, the prior.
-        abstain : ndarray of bool, shape (window,)
+            As there.
         """
         said = self.outputs(values, side_values, ages, shown)
         return said.high, said.abstain

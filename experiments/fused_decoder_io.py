@@ -27,7 +27,9 @@ FUSED_KIND = "fused"
 _ARRAYS = "decoder.safetensors"
 _CONTEXT = "context"
 # A program that knows decoders of the EEG alone (format 1) says that it is too old.
-_FORMAT = 2
+_FORMAT = 3
+# What a program that knows nothing of trust, ratings and context reads as it is meant.
+_PLAIN_FORMAT = 2
 
 
 def save_fused(decoder: FusedDecoder, folder: str | Path) -> Path:
@@ -63,8 +65,9 @@ def save_fused(decoder: FusedDecoder, folder: str | Path) -> Path:
     if decoder.head is not None:
         arrays |= decoder.head.arrays()
     save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / _ARRAYS)
+    plain = decoder.trust is None and decoder.head is None and decoder.context is None
     content = {
-        "format": _FORMAT,
+        "format": _PLAIN_FORMAT if plain else _FORMAT,
         "kind": FUSED_KIND,
         "recipe": decoder.recipe.to_dict(),
         "recipe_fingerprint": decoder.recipe.fingerprint,

@@ -7,19 +7,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from physioemo.experiments.fused_config import FusedConfig
+from physioemo.experiments.fused_context import window_features
 from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.fused_fit_more import (
     BATCH_OF_RATINGS,
     fit_context,
     rating_head,
     rating_task,
-    sequences_of,
-    take_rows,
 )
 from physioemo.experiments.fused_heads import RatingHead
 from physioemo.experiments.fused_inputs import EEG, WindowOutputs, model_inputs
+from physioemo.experiments.fused_lead import led_in
 from physioemo.experiments.fused_modalities import FamilyScaler, encoder_of, noisy_inputs
-from physioemo.experiments.fused_training_data import FusedTrialData
+from physioemo.experiments.fused_training_data import FusedTrialData, take_rows
 from physioemo.experiments.fused_trust import Calibration, fit_trust
 from physioemo.experiments.splits import held_out_groups
 from physioemo.experiments.training import fitted_temperature
@@ -90,16 +90,25 @@ def fit_fused(
     DataError
         If what was named is not possible.
     """
+    from physioemo.models.fused_training import fused_outputs
+
     parts = parts_of(data.groups, train, config)
     scalers = _scalers(data, parts.inner)
-    inputs = model_inputs(data.values, data.side_values, data.ages, data.sides, scalers)
     stimulus = config.stimulus if data.shown else None
-    if stimulus is not None:
-        inputs |= stimulus.scaled(data.shown, scalers)
-    model = _model(data, config)
+
+    def inputs_of(windows: FusedTrialData) -> dict[str, Any]:
+        found = model_inputs(
+            windows.values, windows.side_values, windows.ages, windows.sides, scalers
+        )
+        return found | ({} if stimulus is None else stimulus.scaled(windows.shown, scalers))
+
+    def vectors_of(windows: FusedTrialData) -> np.ndarray:
+        return window_features(fused_outputs(model, inputs_of(windows)))
+
+    inputs, model = inputs_of(data), _model(data, config)
     head = rating_head(model, data, inputs, parts.inner, config)
     _train(model, head, data, inputs, parts, config)
-    context = fit_context(model, data, inputs, parts.inner, parts.held, config)
+    context = fit_context(data, vectors_of, parts.inner, parts.held, config)
     labels = data.labels[parts.inner]
     decoder = FusedDecoder(
         recipe=data.recipe,
@@ -142,11 +151,17 @@ def said_of(decoder: FusedDecoder, data: FusedTrialData, rows: np.ndarray) -> Ca
 
 
 def _outputs(decoder: FusedDecoder, data: FusedTrialData, rows: np.ndarray) -> WindowOutputs:
-    sides = {n: v[rows] for n, v in data.side_values.items()}
-    ages = {n: v[rows] for n, v in data.ages.items()}
-    shown = take_rows(data.shown, rows) if data.shown else None
-    sequences = sequences_of(data, rows)
-    return decoder.outputs(data.values[rows], sides, ages, shown, sequences=sequences)
+    n_before = 0 if decoder.context is None else decoder.context.n_before
+    led = led_in(data, rows, n_before)
+    some = led.data
+    said = decoder.outputs(
+        some.values,
+        some.side_values,
+        some.ages,
+        some.shown or None,
+        sequences=led.sequences,
+    )
+    return said.take(led.asked)
 
 
 def _trusted(
@@ -223,6 +238,7 @@ def _model(data: FusedTrialData, config: FusedConfig) -> Any:
     import torch
 
     from physioemo.models.fused import FusedModel
+    from physioemo.models.pretrained import use_pretrained
     from physioemo.models.training import seeded
 
     encoders = {EEG: encoder_of("de", data.values.shape[1:], config.preset)}
@@ -230,10 +246,13 @@ def _model(data: FusedTrialData, config: FusedConfig) -> Any:
     if data.shown and config.stimulus:
         encoders |= config.stimulus.encoders(config.preset)
     with seeded(config.seed, torch.device("cpu")):
-        return FusedModel(
+        model = FusedModel(
             encoders=encoders,
             dimensions=data.dimensions,
             fusion=config.fusion,
             preset=config.preset,
             fusion_arguments={"modality_dropout": config.modality_dropout},
         )
+    if config.pretrained is not None:
+        use_pretrained(model, config.pretrained, names={EEG: "de"})
+    return model

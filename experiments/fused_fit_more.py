@@ -1,6 +1,6 @@
 """What is fitted beside the classes of single windows: ratings, a context, a bag of windows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,42 +8,22 @@ import numpy as np
 
 from physioemo.errors import DataError
 from physioemo.experiments.fused_config import FusedConfig
-from physioemo.experiments.fused_context import (
-    RunningBag,
-    WindowContext,
-    sequence_codes,
-    window_features,
-)
+from physioemo.experiments.fused_context import RunningBag, WindowContext, window_features
 from physioemo.experiments.fused_heads import RatingHead, RatingScale
-from physioemo.experiments.fused_training_data import FusedTrialData
+from physioemo.experiments.fused_lead import led_in
+from physioemo.experiments.fused_training_data import FusedTrialData, take_rows, take_windows
 
 __all__ = [
     "BATCH_OF_RATINGS",
     "fit_context",
     "rating_head",
     "rating_task",
-    "sequences_of",
-    "take_rows",
 ]
 
 BATCH_OF_RATINGS = 64
 """Fewest windows in a batch when ratings are learned."""
 
 _SEQUENCES_IN_BATCH = 8
-
-
-def take_rows(inputs: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
-    """Return some windows of inputs, of which some have parts."""
-    return {
-        name: {k: v[rows] for k, v in part.items()} if isinstance(part, dict) else part[rows]
-        for name, part in inputs.items()
-    }
-
-
-def sequences_of(data: FusedTrialData, rows: np.ndarray) -> np.ndarray:
-    """Return a number for the stretch of each of some windows: a trial, until a gap."""
-    stops = None if data.stop_seconds is None else data.stop_seconds[rows]
-    return sequence_codes(data.trial_ids[rows], stops, data.recipe.hop_samples / data.recipe.sfreq)
 
 
 def rating_head(
@@ -126,23 +106,22 @@ def rating_task(
 
 
 def fit_context(
-    model: Any,
     data: FusedTrialData,
-    inputs: Mapping[str, Any],
+    vectors_of: Callable[[FusedTrialData], np.ndarray],
     inner: np.ndarray,
     held: np.ndarray,
     config: FusedConfig,
 ) -> WindowContext | RunningBag | None:
     """Fit what says the classes from several windows, on the features of a trained model.
 
+    A context learns from trials with what led in to them; a bag from whole trials alone.
+
     Parameters
     ----------
-    model : FusedModel
-        Trained; it stays as it is.
     data : FusedTrialData
         All windows.
-    inputs : mapping
-        What the model takes of them.
+    vectors_of : callable
+        What a context reads of windows, (window, feature).
     inner, held : ndarray of int
         Windows that are learned from, and that stop it.
     config : FusedConfig
@@ -150,20 +129,18 @@ def fit_context(
     """
     import torch
 
-    from physioemo.models.fused_training import fused_outputs
     from physioemo.models.sequence_training import train_sequences
     from physioemo.models.training import seeded
 
     if config.context is None and config.pooling is None:
         return None
-    split = []
-    for rows in (inner, held):
-        vectors = window_features(fused_outputs(model, take_rows(inputs, rows)))
-        split.append(_padded(vectors, data.labels[rows], sequences_of(data, rows)))
-    (x, y), (vx, vy) = split
-    about: dict[str, Any] = {"in_dim": x.shape[2], "dimensions": data.dimensions}
+    n_features = vectors_of(take_windows(data, inner[:1])).shape[1]
     with seeded(config.seed, torch.device("cpu")):
-        network = _network(about, config)
+        network = _network(n_features, data.dimensions, config)
+    n_before = WindowContext(network, 1).n_before if config.pooling is None else 0
+    led = [led_in(data, rows, n_before) for rows in (inner, held)]
+    split = [_padded(vectors_of(p.data), p.data.labels, p.sequences) for p in led]
+    (x, y), (vx, vy) = split
     if config.pooling is not None:
         # A rating is of the whole trial.
         y, vy = y[:, 0], vy[:, 0]
@@ -172,15 +149,15 @@ def fit_context(
     )
     train_sequences(network, x, y, validation_sequences=vx, validation_labels=vy, config=training)
     if config.pooling is None:
-        return WindowContext(network)
-    lengths = np.bincount(sequences_of(data, inner))
-    return RunningBag(network, int(np.median(lengths)))
+        return WindowContext(network, x.shape[1])
+    return RunningBag(network, int(np.median(np.bincount(led[0].sequences))))
 
 
-def _network(about: Mapping[str, Any], config: FusedConfig) -> Any:
+def _network(in_dim: int, dimensions: Sequence[str], config: FusedConfig) -> Any:
     from physioemo.models.multiple_instance import PRESETS, MultipleInstance
     from physioemo.models.temporal_context import ContextModel
 
+    about: dict[str, Any] = {"in_dim": in_dim, "dimensions": dimensions}
     if config.pooling is not None:
         return MultipleInstance(**about, pooling=config.pooling, **PRESETS[config.preset])
     return ContextModel(**about, context=config.context or "single", preset=config.preset)

@@ -39,6 +39,11 @@ class WindowOutputs(NamedTuple):
     mean: np.ndarray | None = None
     sd: np.ndarray | None = None
 
+    def take(self, rows: np.ndarray) -> "WindowOutputs":
+        """Return what is said of some windows."""
+        mean, sd = (None if part is None else part[rows] for part in (self.mean, self.sd))
+        return WindowOutputs(self.logits[rows], self.high[rows], self.abstain[rows], mean, sd)
+
 
 def model_inputs(
     values: np.ndarray,

@@ -135,7 +135,8 @@ def encoder_of(
     if modality_name(family) in _BY_ELECTRODE and len(shape) == 2:
         return {"encoder": "electrodes", "preset": size, "n_chans": shape[0], "n_bands": shape[1]}
     if modality_name(family) == _SOUND and len(seconds) > 1:
-        hop = (seconds[-1] - seconds[0]) / (len(seconds) - 1)
+        # Rounded, so that a pre-trained encoder fits whatever the window's length was.
+        hop = round((seconds[-1] - seconds[0]) / (len(seconds) - 1), 9)
         return {
             "encoder": "audio-patches", "preset": size, "n_mels": shape[1], "hop_seconds": hop,
         }  # fmt: skip

@@ -16,6 +16,11 @@ from physioemo.experiments.fused_training_data import (
     without_sides,
 )
 from physioemo.experiments.fused_trust import require_enough_groups
+from physioemo.experiments.pretrained_encoders import (
+    pretrained_id,
+    require_same_axes,
+    seen_in_pretraining,
+)
 from physioemo.experiments.training import (
     TrainedDecoder,
     evaluate,
@@ -94,9 +99,11 @@ def train_fused_decoder(
         midpoint=config.midpoint,
         stimulus=config.stimulus,
         stimuli=stimuli,
+        rest=config.context is not None or config.pooling is not None,
     )
     require_two_classes(data)
     _require_promises(data, config)
+    begun = _begun(data, config)
     held_out = HeldOut(data)
     evaluation = evaluate(data, config, on_progress=lambda what, *_: step(what), held_out=held_out)
     evaluation["baselines"] = _baselines(data, config, step)
@@ -104,15 +111,48 @@ def train_fused_decoder(
     evaluation |= held_out.scores(config, decoder)
     evaluation["offline_only"] = decoder.offline_only
     evaluation["modalities"] = list(decoder.modalities)
+    evaluation["pretrained"] = begun
     evaluation["stimuli"] = {features.name: features.sha256 for features in stimuli}
     step("final decoder")
     evaluation["simulated"] = any(r.simulated for r in recordings.values())
     keys = ("protocol", "seed", "config", "config_hash", "versions", "data_fingerprints")
     metadata = {
         k: evaluation[k]
-        for k in (*keys, "modalities", "stimuli", "simulated", "notes", "offline_only")
+        for k in (
+            *keys,
+            "modalities",
+            "stimuli",
+            "simulated",
+            "notes",
+            "offline_only",
+            "pretrained",
+        )
     }
     return TrainedDecoder(replace(decoder, metadata=metadata), evaluation)
+
+
+def _begun(data: FusedTrialData, config: FusedConfig) -> str | None:
+    """Return the id of the pre-trained model that it begins with.
+
+    Raises
+    ------
+    CallError
+        If that has seen recordings that are to be scored.
+    CheckpointError
+        If it is of other electrodes or bands.
+    """
+    if config.pretrained is None:
+        return None
+    seen = seen_in_pretraining(config.pretrained, [{"fingerprints": data.fingerprints}])
+    if seen:
+        raise CallError(
+            f"found that {', '.join(seen)} served the pre-training in {config.pretrained} too, "
+            "expected other recordings: the scores would be of windows that it knows; pre-train "
+            "on others"
+        )
+    axes = {"de": {"channel": data.ch_names, "band": data.recipe.band_names}}
+    require_same_axes(config.pretrained, axes)
+    return pretrained_id(config.pretrained)
 
 
 def _require_promises(data: FusedTrialData, config: FusedConfig) -> None:

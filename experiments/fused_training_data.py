@@ -22,13 +22,27 @@ from physioemo.experiments.fused_sides import (
 from physioemo.experiments.fused_stimulus import StimulusChoice, recording_stimulus
 from physioemo.experiments.fused_streams import SideHistory, recording_side
 from physioemo.experiments.tokens import FAMILY, recording_tokens
-from physioemo.experiments.trial_data import TrialData, assign_trials, rating_labels
+from physioemo.experiments.trial_data import MISSING, TrialData, assign_trials, rating_labels
 from physioemo.features.entropy import EntropyRecipe
 from physioemo.features.stimulus_features import StimulusFeatures
 from physioemo.prediction import DIMENSIONS
 from physioemo.recording import Recording
+from physioemo.tokens import TokenSet
 
-__all__ = ["FusedTrialData", "bound_sides", "collect_fused_trials", "without_eeg", "without_sides"]
+__all__ = [
+    "FusedTrialData",
+    "bound_sides",
+    "collect_fused_trials",
+    "joined_windows",
+    "take_rows",
+    "take_windows",
+    "without_eeg",
+    "without_sides",
+]
+
+_PER_WINDOW = ("values", "present", "labels", "recording", "trial", "stimulus")
+_PER_WINDOW_OR_NONE = ("ratings", "stop_seconds")
+_NO_TRIAL = -1
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,8 @@ class FusedTrialData(TrialData):
         Lowest and highest rating of the recordings, each once.
     stop_seconds : ndarray, shape (window,), optional
         When each window ends, in the time of its recording.
+    rest : FusedTrialData, optional
+        Windows that hold nothing of a trial's end, before or between trials; not rated.
     """
 
     sides: tuple[SideFamily, ...]
@@ -63,6 +79,7 @@ class FusedTrialData(TrialData):
     ratings: np.ndarray | None = None
     scales: tuple[tuple[float, float], ...] = ()
     stop_seconds: np.ndarray | None = None
+    rest: "FusedTrialData | None" = None
 
 
 def bound_sides(
@@ -109,6 +126,7 @@ def collect_fused_trials(
     midpoint: str = "drop",
     stimulus: StimulusChoice | None = None,
     stimuli: Sequence[StimulusFeatures] = (),
+    rest: bool = False,
 ) -> FusedTrialData:
     """Return the labelled windows of some recordings.
 
@@ -130,6 +148,8 @@ def collect_fused_trials(
         What is read of the stimulus.
     stimuli : sequence of StimulusFeatures
         The files that were shown.
+    rest : bool
+        Whether windows before and between trials are kept beside them, for a context.
 
     Raises
     ------
@@ -139,35 +159,77 @@ def collect_fused_trials(
         If no recording has a family's stream.
     """
     sides = bound_sides(recordings, choices)
-    parts = [
-        _one_recording(
-            name, recording, recipe, ch_names, sides, dimensions, midpoint, stimulus, stimuli
-        )
-        for name, recording in sorted(recordings.items())
-    ]
-    if not sum(len(p.values) for p in parts):
+    read = _Reader(recipe, tuple(ch_names), sides, tuple(dimensions), midpoint, stimulus, stimuli)
+    parts = [read.windows(name, recording) for name, recording in sorted(recordings.items())]
+    if not sum(len(trials.values) for trials, _ in parts):
         raise DataError(
             f"found no window within a rated trial in {', '.join(sorted(recordings))}, expected "
             "trials with ratings; record trial_start and trial_stop markers and a Ratings stream, "
             "and use trials longer than one window"
         )
-    names = [side.name for side in sides]
     return replace(
-        parts[0],
-        values=np.concatenate([p.values for p in parts]),
-        present=np.concatenate([p.present for p in parts]),
-        labels=np.concatenate([p.labels for p in parts]),
-        recording=np.concatenate([p.recording for p in parts]),
-        trial=np.concatenate([p.trial for p in parts]),
-        stimulus=np.concatenate([p.stimulus for p in parts]),
-        side_values={n: np.concatenate([p.side_values[n] for p in parts]) for n in names},
-        ages={n: np.concatenate([p.ages[n] for p in parts]) for n in names},
-        shown=_joined([p.shown for p in parts]),
-        ratings=np.concatenate([p.ratings for p in parts if p.ratings is not None]),
-        scales=tuple(sorted({s for p in parts for s in p.scales})),
-        stop_seconds=np.concatenate([p.stop_seconds for p in parts if p.stop_seconds is not None]),
+        joined_windows([trials for trials, _ in parts]),
         fingerprints={n: r.fingerprint() for n, r in sorted(recordings.items())},
+        rest=joined_windows([between for _, between in parts]) if rest else None,
     )
+
+
+def joined_windows(parts: Sequence[FusedTrialData]) -> FusedTrialData:
+    """Return windows of one kind one after the other; what stands beside trials is left out.
+
+    Parameters
+    ----------
+    parts : sequence of FusedTrialData
+        One or more, of the same recipe, electrodes and families.
+    """
+    first = parts[0]
+    found: dict[str, Any] = {
+        name: np.concatenate([getattr(p, name) for p in parts]) for name in _PER_WINDOW
+    }
+    for name in _PER_WINDOW_OR_NONE:
+        known = [getattr(p, name) for p in parts]
+        found[name] = None if any(v is None for v in known) else np.concatenate(known)
+    return replace(
+        first,
+        **found,
+        side_values=_joined([p.side_values for p in parts]),
+        ages=_joined([p.ages for p in parts]),
+        shown=_joined([p.shown for p in parts]),
+        scales=tuple(sorted({s for p in parts for s in p.scales})),
+        rest=None,
+    )
+
+
+def take_windows(data: FusedTrialData, rows: np.ndarray) -> FusedTrialData:
+    """Return some windows, in the order of `rows`; what stands beside trials is left out.
+
+    Parameters
+    ----------
+    data : FusedTrialData
+        All windows.
+    rows : ndarray of int
+        Which.
+    """
+    found: dict[str, Any] = {name: getattr(data, name)[rows] for name in _PER_WINDOW}
+    for name in _PER_WINDOW_OR_NONE:
+        known = getattr(data, name)
+        found[name] = None if known is None else known[rows]
+    return replace(
+        data,
+        **found,
+        side_values=take_rows(data.side_values, rows),
+        ages=take_rows(data.ages, rows),
+        shown=take_rows(data.shown, rows),
+        rest=None,
+    )
+
+
+def take_rows(inputs: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    """Return some windows of arrays by name, of which some have parts."""
+    return {
+        name: {k: v[rows] for k, v in part.items()} if isinstance(part, dict) else part[rows]
+        for name, part in inputs.items()
+    }
 
 
 def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -180,56 +242,80 @@ def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _one_recording(
-    name: str,
-    recording: Recording,
-    recipe: EntropyRecipe,
-    ch_names: Sequence[str],
-    sides: tuple[SideFamily, ...],
-    dimensions: Sequence[str],
-    midpoint: str,
-    stimulus: StimulusChoice | None,
-    stimuli: Sequence[StimulusFeatures],
-) -> FusedTrialData:
-    tokens = recording_tokens(recording, recipe, ch_names)
-    # Streams and markers agree within the noise of their clocks: half a sample decides nothing.
-    trial = assign_trials(
-        recording,
-        tokens.start_seconds,
-        tokens.stop_seconds,
-        tolerance_seconds=0.5 / recipe.sfreq,
-    )
-    labels = rating_labels(recording, dimensions, midpoint)
-    kept = np.array([t in labels for t in trial], bool)
+@dataclass(frozen=True)
+class _Reader:
+    """What is read of each recording."""
+
+    recipe: EntropyRecipe
+    ch_names: tuple[str, ...]
+    sides: tuple[SideFamily, ...]
+    dimensions: tuple[str, ...]
+    midpoint: str
+    stimulus: StimulusChoice | None
+    stimuli: Sequence[StimulusFeatures]
+
+    def windows(self, name: str, recording: Recording) -> tuple[FusedTrialData, FusedTrialData]:
+        """Return the windows of rated trials, and those before and between trials."""
+        tokens = recording_tokens(recording, self.recipe, self.ch_names)
+        # Streams and markers agree within the noise of their clocks: half a sample decides nothing.
+        near = 0.5 / self.recipe.sfreq
+        trial = assign_trials(
+            recording, tokens.start_seconds, tokens.stop_seconds, tolerance_seconds=near
+        )
+        labels = rating_labels(recording, self.dimensions, self.midpoint)
+        rated = np.array([t in labels for t in trial], bool)
+        rest = (trial == _NO_TRIAL) & ~_holds_an_end(recording, tokens, near)
+        table = recording.trials
+        stimulus_of = dict(
+            zip(table["trial"].values.tolist(), map(str, table["stimulus"].values), strict=True)
+        )
+        ratings = _ratings(recording, self.dimensions)
+        nothing = [np.nan] * len(self.dimensions)
+        whole = FusedTrialData(
+            values=tokens[FAMILY].values,
+            present=tokens[FAMILY].present,
+            labels=self._rows([labels.get(t, [MISSING] * len(nothing)) for t in trial], int),
+            recording=np.full(len(trial), name, dtype=object),
+            trial=trial,
+            stimulus=np.array([stimulus_of.get(t, "") for t in trial], dtype=object),
+            dimensions=self.dimensions,
+            fingerprints={},
+            recipe=self.recipe,
+            ch_names=self.ch_names,
+            sides=self.sides,
+            side_values={},
+            ages={},
+            ratings=self._rows([ratings.get(t, nothing) for t in trial], float),
+            scales=(_scale(recording),),
+            stop_seconds=tokens.stop_seconds,
+        )
+        beside = {s.name: _beside(recording, s, tokens.stop_seconds) for s in self.sides}
+        whole = replace(
+            whole,
+            side_values={n: values for n, (values, _) in beside.items()},
+            ages={n: ages for n, (_, ages) in beside.items()},
+        )
+        some, others = (take_windows(whole, np.flatnonzero(mask)) for mask in (rated, rest))
+        return self._with_stimulus(some, recording), self._with_stimulus(others, recording)
+
+    def _rows(self, rows: list[Any], kind: type) -> np.ndarray:
+        return np.array(rows, kind).reshape(-1, len(self.dimensions))
+
+    def _with_stimulus(self, data: FusedTrialData, recording: Recording) -> FusedTrialData:
+        if self.stimulus is None or data.stop_seconds is None:
+            return data
+        shown = recording_stimulus(recording, data.stop_seconds, self.stimuli, self.stimulus)
+        return replace(data, shown=self.stimulus.chosen(shown))
+
+
+def _holds_an_end(recording: Recording, tokens: TokenSet, near_seconds: float) -> np.ndarray:
+    """Return which windows hold something of a trial that ends, or ended, in them."""
     table = recording.trials
-    stimulus_of = dict(
-        zip(table["trial"].values.tolist(), map(str, table["stimulus"].values), strict=True)
-    )
-    beside = {s.name: _beside(recording, s, tokens.stop_seconds) for s in sides}
-    trial, family = trial[kept], tokens[FAMILY]
-    return FusedTrialData(
-        values=family.values[kept],
-        present=family.present[kept],
-        labels=np.array([labels[t] for t in trial], int).reshape(-1, len(dimensions)),
-        recording=np.full(len(trial), name, dtype=object),
-        trial=trial,
-        stimulus=np.array([stimulus_of[t] for t in trial], dtype=object),
-        dimensions=tuple(dimensions),
-        fingerprints={},
-        recipe=recipe,
-        ch_names=tuple(ch_names),
-        sides=sides,
-        side_values={n: values[kept] for n, (values, _) in beside.items()},
-        ages={n: ages[kept] for n, (_, ages) in beside.items()},
-        shown={}
-        if stimulus is None
-        else stimulus.chosen(
-            recording_stimulus(recording, tokens.stop_seconds[kept], stimuli, stimulus)
-        ),
-        ratings=_ratings(recording, trial, dimensions),
-        scales=(_scale(recording),),
-        stop_seconds=tokens.stop_seconds[kept],
-    )
+    ends = (table["onset_seconds"].values + table["duration_seconds"].values).tolist()
+    held = np.zeros(len(tokens.stop_seconds), bool)
+    for end in ends:
+        held |= (tokens.start_seconds < end - near_seconds) & (tokens.stop_seconds >= end)
+    return held
 
 
 def _scale(recording: Recording) -> tuple[float, float]:
@@ -237,14 +323,13 @@ def _scale(recording: Recording) -> tuple[float, float]:
     return float(attrs["scale_minimum"]), float(attrs["scale_maximum"])
 
 
-def _ratings(recording: Recording, trial: np.ndarray, dimensions: Sequence[str]) -> np.ndarray:
-    """Return the ratings of the trial of each window, (window, dimension)."""
+def _ratings(recording: Recording, dimensions: Sequence[str]) -> dict[int, np.ndarray]:
+    """Return the ratings of each trial."""
     table = recording.ratings
     there = [str(d) for d in table["dimension"].values]
     columns = [there.index(d) for d in dimensions]
-    rows = dict(zip(table["trial"].values.tolist(), table["rating"].values, strict=True))
-    found = [rows[t][columns] for t in trial.tolist()]
-    return np.array(found, float).reshape(-1, len(dimensions))
+    rows = zip(table["trial"].values.tolist(), table["rating"].values, strict=True)
+    return {int(trial): row[columns] for trial, row in rows}
 
 
 def _beside(
@@ -264,9 +349,11 @@ def _beside(
 def without_eeg(data: FusedTrialData) -> FusedTrialData:
     """Return the same windows with the EEG missing."""
     nothing = np.full_like(data.values, np.nan)
-    return replace(data, values=nothing, present=np.zeros_like(data.present))
+    rest = None if data.rest is None else without_eeg(data.rest)
+    return replace(data, values=nothing, present=np.zeros_like(data.present), rest=rest)
 
 
 def without_sides(data: FusedTrialData) -> FusedTrialData:
     """Return the same windows of the EEG alone."""
-    return replace(data, sides=(), side_values={}, ages={}, shown={})
+    rest = None if data.rest is None else without_sides(data.rest)
+    return replace(data, sides=(), side_values={}, ages={}, shown={}, rest=rest)

@@ -20,7 +20,15 @@ from physioemo.models.abstention import AbstentionRule, abstain_where_unsure, fi
 from physioemo.models.conformal import COVERS, Conformal, fit_intervals, fit_sets
 from physioemo.prediction import Prediction
 
-__all__ = ["CLASSES", "Calibration", "Trust", "TrustChoice", "fit_trust", "require_enough_groups"]
+__all__ = [
+    "CLASSES",
+    "Calibration",
+    "Trust",
+    "TrustChoice",
+    "fit_trust",
+    "is_unsure",
+    "require_enough_groups",
+]
 
 CLASSES = ("low", "high")
 """Names of the classes, in their order."""
@@ -29,6 +37,7 @@ _DEFAULT_RISK, _DEFAULT_COVERAGE = 0.25, 0.8
 _GRID_STEPS = 25
 _LARGEST_SHARE = 0.5
 _ROUNDING = 1e-9
+_UNSURE = "the confidence is too low"  # as physioemo.models.abstention says it
 
 
 @dataclass(frozen=True)
@@ -187,6 +196,11 @@ class Trust:
                 "notes": tuple(content["notes"]),
             }
         )
+
+
+def is_unsure(prediction: Prediction) -> bool:
+    """Whether a prediction abstains although the signal is there: it is not sure enough."""
+    return prediction.abstain and prediction.reason.startswith(_UNSURE)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,12 @@ from physioemo.atomic_file import new_path
 from physioemo.errors import CallError, CheckpointError, RecordingExistsError
 from physioemo.experiments.decoder import Scaler, fit_scaler
 from physioemo.experiments.folds import name_codes
+from physioemo.experiments.fused_modalities import (
+    axis_seconds,
+    encoder_of,
+    has_fixed_scale,
+    model_input,
+)
 from physioemo.experiments.pretrain_data import UnlabelledData
 from physioemo.experiments.splits import held_out_groups
 from physioemo.fingerprint import config_fingerprint, package_versions
@@ -127,7 +133,7 @@ def pretrain(
     finished = _prepare(folder, config, overwrite=overwrite)
     if finished is not None:
         return finished
-    scalers = {f: fit_scaler(v[train]) for f, v in data.families.items()}
+    scalers = {f: fit_scaler(v[train]) for f, v in data.families.items() if not has_fixed_scale(f)}
     model, pre = _build(config, plan)
     history = _train(pre, data, scalers, train, plan, folder, device, on_epoch)
     result = {
@@ -205,6 +211,8 @@ def _train(
 def load_scalers(folder: str | Path) -> dict[str, Scaler]:
     """Return the scaler of each family that a pre-training was made with.
 
+    Sound and pictures have a fixed scale, and none.
+
     Raises
     ------
     CheckpointError
@@ -215,7 +223,7 @@ def load_scalers(folder: str | Path) -> dict[str, Scaler]:
     path = Path(folder) / _SCALERS
     arrays = {k: v.numpy() for k, v in parse_weights(read_bytes(path), path).items()}
     families = {k.removesuffix("/mean") for k in arrays if k.endswith("/mean")}
-    if not families or any(f"{f}/scale" not in arrays for f in families):
+    if (arrays and not families) or any(f"{f}/scale" not in arrays for f in families):
         raise CheckpointError(
             f"found no scalers in {path}, expected those that 'physioemo pretrain' wrote; copy the "
             "folder again"
@@ -257,6 +265,9 @@ def _config(data: UnlabelledData, plan: PretrainPlan) -> dict[str, Any]:
 
 def _encoder(data: UnlabelledData, family: str, preset: str) -> dict[str, Any]:
     shape = data.families[family].shape[1:]
+    if has_fixed_scale(family):
+        seconds = axis_seconds(family, data.coords[family])
+        return encoder_of(family, shape, preset, seconds)
     if tuple(data.coords[family]) == ("channel", "band"):
         return {
             "encoder": "electrodes", "preset": preset, "n_chans": shape[0], "n_bands": shape[1],
@@ -302,10 +313,20 @@ def _known_hash(path: Path) -> str | None:
 
 def _scaled(
     data: UnlabelledData, scalers: Mapping[str, Scaler], rows: np.ndarray
-) -> dict[str, np.ndarray]:
-    scaled = {f: scalers[f](v[rows]) for f, v in data.families.items()}
-    electrodes = {f for f, axes in data.coords.items() if tuple(axes) == ("channel", "band")}
-    return {f: v if f in electrodes else v.reshape(len(v), -1) for f, v in scaled.items()}
+) -> dict[str, Any]:
+    """Return what each encoder takes; of pictures also when each was shown."""
+    found: dict[str, Any] = {}
+    for family, values in data.families.items():
+        axes = data.coords[family]
+        if has_fixed_scale(family):
+            part = np.asarray(values[rows], np.float32)
+            seconds = axis_seconds(family, axes)
+            found[family] = model_input(family, part, values.shape[1:], seconds)
+        else:
+            scaled = scalers[family](values[rows])
+            by_electrode = tuple(axes) == ("channel", "band")
+            found[family] = scaled if by_electrode else scaled.reshape(len(rows), -1)
+    return found
 
 
 def _numbers(data: UnlabelledData) -> tuple[np.ndarray, np.ndarray]:
@@ -314,7 +335,7 @@ def _numbers(data: UnlabelledData) -> tuple[np.ndarray, np.ndarray]:
     return name_codes(data.trial)[1], np.where(data.stimulus == "", -1, stimulus)
 
 
-def _measure(pre: Any, held: dict[str, np.ndarray], seed: int) -> dict[str, Any]:
+def _measure(pre: Any, held: dict[str, Any], seed: int) -> dict[str, Any]:
     """Return how well held-out windows are guessed and found."""
     import torch
     from scipy.stats import binom

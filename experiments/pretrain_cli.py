@@ -14,7 +14,14 @@ __all__ = ["pretrain"]
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the model.")
 @click.option("--config", type=click.Path(path_type=Path), help="A TOML file; options win over it.")
-@click.option("--families", help="Features of a store, such as de,hrv.")
+@click.option("--families", help="Features of a store, such as de,hrv; with --stimuli also audio.")
+@click.option(
+    "--stimuli",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="For recordings: files that were shown, folders or tables of them; repeatable.",
+)
+@click.option("--allow-missing-stimuli", is_flag=True, help="Mask stimuli that have no file.")
 @click.option("--preset", help="Size of the encoders.")
 @click.option("--epochs", type=click.IntRange(min=1))
 @click.option("--batch-size", type=click.IntRange(min=2))
@@ -28,6 +35,8 @@ def pretrain(
     out: Path,
     config: Path | None,
     families: str | None,
+    stimuli: tuple[Path, ...],
+    allow_missing_stimuli: bool,
     preset: str | None,
     epochs: int | None,
     batch_size: int | None,
@@ -56,11 +65,13 @@ def pretrain(
         **_given(
             paths=paths or None,
             families=listed,
+            stimuli=stimuli or None,
+            allow_missing_stimuli=allow_missing_stimuli or None,
             window_seconds=window_seconds,
             hop_seconds=hop_seconds,
         ),
     )
-    data = read_data(choice)
+    data = read_data(choice, cache=Path(click.get_app_dir("physioemo")) / "stimuli")
     with progress("pre-training", float(plan.training.n_epochs)) as update:
         result = run(
             data,

@@ -15,6 +15,8 @@ from physioemo.experiments.pretrain_data import (
     read_recordings,
     read_stores,
 )
+from physioemo.features.stimulus_family import StimulusCut
+from physioemo.features.stimulus_files import find_stimuli
 from physioemo.models.pretraining import PretrainingConfig
 
 __all__ = ["DataChoice", "read_data", "read_plan"]
@@ -31,15 +33,26 @@ class DataChoice:
     paths : tuple of Path
         Feature stores, or recordings.
     families : tuple of str
-        Features of a store; by default all that are small enough.
+        Features of a store; by default all that are small enough. Of recordings with stimuli, some
+        of ``de`` and the families of the stimulus.
     window_seconds, hop_seconds : float
         For recordings.
+    stimuli : tuple of Path
+        For recordings: the files that were shown, folders or tables of them.
+    allow_missing_stimuli : bool
+        Mask a stimulus that has no file.
+    stimulus_mels, stimulus_pictures : int
+        Bands of the sound, and pictures in a window.
     """
 
     paths: tuple[Path, ...] = ()
     families: tuple[str, ...] = ()
     window_seconds: float = 1.0
     hop_seconds: float = 0.5
+    stimuli: tuple[Path, ...] = ()
+    allow_missing_stimuli: bool = False
+    stimulus_mels: int = 128
+    stimulus_pictures: int = 4
 
 
 def read_plan(path: str | Path) -> tuple[PretrainPlan, DataChoice]:
@@ -83,13 +96,20 @@ def read_plan(path: str | Path) -> tuple[PretrainPlan, DataChoice]:
         raise CallError(f"{path}: {error}") from error
 
 
-def read_data(choice: DataChoice) -> UnlabelledData:
+def read_data(choice: DataChoice, *, cache: str | Path | None = None) -> UnlabelledData:
     """Read the windows that were chosen.
+
+    Parameters
+    ----------
+    choice : DataChoice
+        Which.
+    cache : str or Path, optional
+        Folder of decoded stimuli.
 
     Raises
     ------
     CallError
-        If there is no path, or stores and recordings are mixed.
+        If there is no path, stores and recordings are mixed, or options do not fit them.
     """
     from physioemo.store import open_recording
 
@@ -99,9 +119,14 @@ def read_data(choice: DataChoice) -> UnlabelledData:
             f"found {len(stores)} feature stores among {len(choice.paths)} paths, expected one or "
             "more paths, all feature stores or all recordings"
         )
+    if stores and choice.stimuli:
+        raise CallError(
+            "found stimuli for feature stores, expected recordings; a store holds what 'physioemo "
+            "preprocess --stimuli' put in, so name its families"
+        )
     if stores:
         return read_stores(stores, choice.families)
-    if choice.families:
+    if choice.families and not choice.stimuli:
         raise CallError(
             "found --families for recordings, expected a feature store; make one with 'physioemo "
             "preprocess recording'"
@@ -109,8 +134,16 @@ def read_data(choice: DataChoice) -> UnlabelledData:
     names = [p.stem if sum(q.stem == p.stem for q in choice.paths) == 1 else p.as_posix()
              for p in choice.paths]  # fmt: skip
     opened = {n: open_recording(p) for n, p in zip(names, choice.paths, strict=True)}
+    allow = choice.allow_missing_stimuli
     return read_recordings(
-        opened, window_seconds=choice.window_seconds, hop_seconds=choice.hop_seconds
+        opened,
+        window_seconds=choice.window_seconds,
+        hop_seconds=choice.hop_seconds,
+        stimuli=find_stimuli(choice.stimuli, cache=cache, allow_missing=allow)
+        if choice.stimuli
+        else None,
+        families=choice.families,
+        cut=StimulusCut(n_mels=choice.stimulus_mels, n_pictures=choice.stimulus_pictures),
     )
 
 
@@ -133,6 +166,7 @@ def _data(content: Mapping[str, Any], folder: Path) -> DataChoice:
     lists = {
         "paths": tuple(folder / p for p in data.get("paths", ())),
         "families": tuple(data.get("families", ())),
+        "stimuli": tuple(folder / p for p in data.get("stimuli", ())),
     }
     return DataChoice(**{**data, **lists})
 

@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 
 from physioemo.errors import CallError, DataError
+from physioemo.experiments.fused_modalities import has_fixed_scale
 from physioemo.experiments.tokens import FAMILY, TokenStream
 from physioemo.experiments.trial_data import assign_trials
 from physioemo.features.entropy import EntropyRecipe
 from physioemo.features.feature_store import open_features
+from physioemo.features.stimulus_family import STIMULUS_FAMILIES, StimulusCut, stimulus_values
+from physioemo.features.stimulus_files import StimulusFiles, content_name
 from physioemo.fingerprint import array_fingerprint
 from physioemo.recording import Recording
 
 __all__ = ["UnlabelledData", "is_feature_store", "read_recordings", "read_stores"]
 
 _BLOCK_SECONDS = 60.0
+_EEG = "de"
 _OF_ELECTRODES = {"channel", "pair"}
 
 
@@ -81,7 +85,8 @@ def read_stores(paths: Sequence[Path], families: Sequence[str] = ()) -> Unlabell
         What ``physioemo preprocess --out`` wrote, all with the same recipe.
     families : sequence of str
         Which features; by default the entropies and what is not of the electrodes: others of the
-        same EEG would be found by what they share with it.
+        same EEG would be found by what they share with it. Nor are descriptors of a sound that is
+        there itself, or of pictures.
 
     Raises
     ------
@@ -122,16 +127,20 @@ def _read_store(path: Path, families: Sequence[str]) -> UnlabelledData:
                 "--families, or make a store with 'physioemo preprocess'"
             )
         name = str(store.attrs["dataset"])
+        hashes = dict(store.attrs["recipe"]).get("stimuli", {})
         ids = zip(*(store[c].values.tolist() for c in ("subject", "session", "trial")), strict=True)
         trial = np.array(["/".join(map(str, (name, *row))) for row in ids], object)
         return UnlabelledData(
-            families={f: np.asarray(store[f].values, np.float64) for f in wanted},
+            families={
+                f: np.asarray(store[f].values, np.float32 if has_fixed_scale(f) else np.float64)
+                for f in wanted
+            },
             coords={f: _axes(store, f) for f in wanted},
             trial=trial,
             block=trial,
-            # Stimuli of two data sets have the same name by accident.
             stimulus=np.array(
-                [f"{name}/{s}" if str(s) else "" for s in store["stimulus"].values], object
+                [_stimulus_name(str(s), hashes, f"{name}/") for s in store["stimulus"].values],
+                object,
             ),
             sources=[
                 {
@@ -146,7 +155,21 @@ def _read_store(path: Path, families: Sequence[str]) -> UnlabelledData:
         )
 
 
+def _stimulus_name(stimulus: str, sha256: Mapping[str, str], prefix: str = "") -> str:
+    """Return one name for one film: its bytes where they are known.
+
+    Stimuli of two data sets have the same name by accident.
+    """
+    content = content_name(stimulus, sha256)
+    if content is not None:
+        return f"file {content[:16]}"
+    return f"{prefix}{stimulus}" if stimulus else ""
+
+
 def _by_default(store: Any, family: str) -> bool:
+    whole = family.removesuffix("_descriptors")
+    if whole != family and whole in store:
+        return False
     return family == "de" or not _OF_ELECTRODES & set(_axes(store, family))
 
 
@@ -160,8 +183,11 @@ def read_recordings(
     *,
     window_seconds: float = 1.0,
     hop_seconds: float = 0.5,
+    stimuli: StimulusFiles | None = None,
+    families: Sequence[str] = (),
+    cut: StimulusCut | None = None,
 ) -> UnlabelledData:
-    """Compute the band entropies of whole recordings, rated or not.
+    """Compute the band entropies of whole recordings, rated or not, and read what was shown.
 
     Windows between trials, or of a recording without trials, are one trial of that recording, so
     that none of them is a negative of another; they are held out by whole minutes.
@@ -172,21 +198,34 @@ def read_recordings(
         By a name that stands in every result.
     window_seconds, hop_seconds : float
         Length of a window and the step between two.
+    stimuli : StimulusFiles, optional
+        The files that were shown.
+    families : sequence of str
+        With stimuli, some of ``de`` and
+        :data:`physioemo.features.stimulus_family.STIMULUS_FAMILIES`; by default the entropies, the
+        sound and the pictures.
+    cut : StimulusCut, optional
+        How files are decoded and cut.
 
     Raises
     ------
     CallError
-        If there is no recording.
+        If there is no recording, a family is not known, or a stimulus has no file and that is not
+        allowed.
     DataError
-        If rates differ, no electrode is shared, or there is no window.
+        If rates differ, no electrode is shared, there is no window, or a file cannot be used.
     """
     if not recordings:
         raise CallError("found no recordings, expected at least one")
     sfreq, ch_names = _shared_electrodes(recordings)
     recipe = EntropyRecipe.in_seconds(sfreq, window_seconds=window_seconds, hop_seconds=hop_seconds)
-    parts = [_read_recording(n, r, recipe, ch_names) for n, r in sorted(recordings.items())]
-    entropy, trial, stimulus, block = map(np.concatenate, zip(*parts, strict=True))
-    if not len(entropy):
+    shown = None if stimuli is None else _Shown(stimuli, cut or StimulusCut(), _chosen(families))
+    parts = [_read_recording(n, r, recipe, ch_names, shown) for n, r in sorted(recordings.items())]
+    found = {f: np.concatenate([p.families[f] for p in parts]) for f in parts[0].families}
+    trial, stimulus, block = (
+        np.concatenate([getattr(p, k) for p in parts]) for k in ("trial", "stimulus", "block")
+    )
+    if not len(trial):
         raise DataError(
             f"found no window in {', '.join(sorted(recordings))}, expected recordings longer than "
             f"{recipe.window_samples / recipe.sfreq:g} s"
@@ -198,14 +237,52 @@ def read_recordings(
         "fingerprints": {n: r.fingerprint() for n, r in sorted(recordings.items())},
         "simulated": any(r.simulated for r in recordings.values()),
     }
-    coords = {"channel": tuple(ch_names), "band": tuple(recipe.band_names)}
-    return UnlabelledData({"de": entropy}, {"de": coords}, trial, stimulus, block, [source])
+    if shown is not None:
+        source["stimuli"] = shown.files.about
+    return UnlabelledData(found, parts[0].coords, trial, stimulus, block, [source])
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What is read of the stimuli of recordings."""
+
+    files: StimulusFiles
+    cut: StimulusCut
+    families: tuple[str, ...]
+
+    def values(
+        self, recording: Recording, stop_seconds: np.ndarray, window_seconds: float
+    ) -> dict[str, np.ndarray]:
+        """Return the families of the stimulus in the windows that end at some times."""
+        rows = tuple(STIMULUS_FAMILIES[f] for f in self.families if f != _EEG)
+        return stimulus_values(recording, stop_seconds, rows, self.files, self.cut, window_seconds)
+
+    def coords(self, window_seconds: float) -> dict[str, Mapping[str, tuple[str, ...]]]:
+        """Return the axes of the families of the stimulus."""
+        named = [f for f in self.families if f != _EEG]
+        return {f: STIMULUS_FAMILIES[f].coords(self.cut, window_seconds) for f in named}
+
+
+def _chosen(families: Sequence[str]) -> tuple[str, ...]:
+    """Return the families that are read of recordings with stimuli."""
+    known = (_EEG, *STIMULUS_FAMILIES)
+    for family in families:
+        if family not in known:
+            raise CallError(
+                f"found the family {family!r} of recordings, expected some of {', '.join(known)}; "
+                "for others make a feature store with 'physioemo preprocess recording'"
+            )
+    return tuple(families) or (_EEG, "audio", "video")
 
 
 def _read_recording(
-    name: str, recording: Recording, recipe: EntropyRecipe, ch_names: Sequence[str]
-) -> tuple[np.ndarray, ...]:
-    """Return entropies, trials, stimuli and blocks of a recording's windows."""
+    name: str,
+    recording: Recording,
+    recipe: EntropyRecipe,
+    ch_names: Sequence[str],
+    shown: _Shown | None,
+) -> UnlabelledData:
+    """Return a recording's windows."""
     key = recording.key("eeg")
     stream = TokenStream(recording.description(key), ch_names, recipe)
     data = recording[key]
@@ -213,9 +290,9 @@ def _read_recording(
     start, stop = tokens.start_seconds, tokens.stop_seconds
     number = assign_trials(recording, start, stop, tolerance_seconds=0.5 / recipe.sfreq)
     table = recording.trials
-    shown = dict(
-        zip(table["trial"].values.tolist(), map(str, table["stimulus"].values), strict=True)
-    )
+    hashes = {} if shown is None else shown.files.sha256
+    names = [_stimulus_name(str(s), hashes) for s in table["stimulus"].values]
+    stimulus_of = dict(zip(table["trial"].values.tolist(), names, strict=True))
     first = start[0] if len(start) else 0.0
     minute, last = ((t - first) // _BLOCK_SECONDS for t in (start, stop))
     # A window of rest that reaches into the next minute would be in both.
@@ -223,10 +300,24 @@ def _read_recording(
     rows = list(zip(number[kept].tolist(), minute[kept].astype(int).tolist(), strict=True))
     trial = [f"{name} trial {t}" if t >= 0 else f"{name} rest" for t, _ in rows]
     block = [f"{name} trial {t}" if t >= 0 else f"{name} minute {m}" for t, m in rows]
-    return (
-        tokens[FAMILY].values[kept],
+    families: dict[str, np.ndarray] = {_EEG: tokens[FAMILY].values[kept]}
+    coords: dict[str, Mapping[str, tuple[str, ...]]] = {
+        _EEG: {"channel": tuple(ch_names), "band": tuple(recipe.band_names)}
+    }
+    if shown is not None:
+        seconds = recipe.window_samples / recipe.sfreq
+        for family, values in shown.values(recording, stop[kept], seconds).items():
+            # Where a film reaches into a window of rest, the window is not known to be of it, and
+            # might become a negative of the film's own windows.
+            values[number[kept] < 0] = np.nan
+            families[family] = values
+        coords |= shown.coords(seconds)
+    chosen = (_EEG,) if shown is None else shown.families
+    return UnlabelledData(
+        {f.replace("-", "_"): families[f] for f in chosen},
+        {f.replace("-", "_"): coords[f] for f in chosen},
         np.array(trial, object),
-        np.array([shown.get(t, "") for t, _ in rows], object),
+        np.array([stimulus_of.get(t, "") for t, _ in rows], object),
         np.array(block, object),
     )
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from physioemo.errors import CallError, SignalError
+from physioemo.recording import Recording
 
-__all__ = ["RatingLag", "rating_lag", "ratings_of_windows"]
+__all__ = ["RatingLag", "rating_lag", "ratings_of_windows", "recorded_rating"]
 
 Floats = NDArray[np.float64]
 
@@ -162,6 +163,47 @@ def ratings_of_windows(
     total = np.concatenate([[0.0], np.cumsum(values)])
     count = stop - start
     return np.where(count > 0, (total[stop] - total[start]) / np.maximum(count, 1), np.nan)
+
+
+def recorded_rating(
+    recording: Recording, dimension: str, *, stream: str = ""
+) -> tuple[Floats, Floats]:
+    """Return a continuous rating of a recording, as :func:`ratings_of_windows` takes it.
+
+    Parameters
+    ----------
+    recording : Recording
+        With a stream of continuous ratings, such as the player's ``PhysioEmo-Continuous``.
+    dimension : str
+        Its channel.
+    stream : str
+        Which stream; the only one of continuous ratings if empty.
+
+    Returns
+    -------
+    ndarray, ndarray, shape (sample,) each
+        The rating, NaN where nothing was rated, and the recording's time in seconds.
+
+    Raises
+    ------
+    SignalError
+        If there is no such stream, more than one, or it has no such channel.
+    """
+    rated = [k for k in recording.streams if recording[k].attrs["modality"] == "continuous_rating"]
+    chosen = [k for k in rated if stream in ("", k)]
+    if len(chosen) != 1:
+        raise SignalError(
+            f"found the continuous ratings {', '.join(rated) or 'none'} in the recording, expected "
+            f"{f'one called {stream!r}' if stream else 'one; name it by its stream'}"
+        )
+    signal = recording[chosen[0]]["signal"]
+    names = [str(name) for name in signal["channel"].values]
+    if dimension not in names:
+        raise SignalError(
+            f"found the dimensions {', '.join(names)} in {chosen[0]!r}, expected {dimension!r}"
+        )
+    values = np.asarray(signal.values[:, names.index(dimension)], float)
+    return values, np.asarray(signal["time"].values, float)
 
 
 def _check(x: Floats, y: Floats, width: int) -> None:

@@ -13,15 +13,19 @@ import numpy as np
 from physioemo.errors import CallError
 
 __all__ = [
+    "FEWEST_PERMUTATIONS",
     "Summary",
     "TestResult",
     "binomial_test",
     "binomial_threshold",
+    "least_p",
     "over_subjects",
     "permutation_p",
 ]
 
 INTERVALS = ("bca", "percentile")
+FEWEST_PERMUTATIONS = 19
+"""How many permutations can give a p of 0.05."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +221,17 @@ def _check_binomial(n: int, chance: float) -> None:
             f"found {n} trials and a chance level of {chance}, expected at least one trial and a "
             "level between 0 and 1"
         )
+
+
+def least_p(n_permutations: int) -> float:
+    """Return the smallest p that so many permutations can give, 1 / (n + 1).
+
+    Parameters
+    ----------
+    n_permutations : int
+        0 or more.
+    """
+    return 1 / (n_permutations + 1)
 
 
 def permutation_p(score: float, permuted: Sequence[float] | np.ndarray) -> TestResult:

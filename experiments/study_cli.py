@@ -20,6 +20,7 @@ __all__ = ["compare", "print_results", "study"]
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
 @click.option("--scheduler", help="A running dask scheduler, such as tcp://host:8786.")
 @click.option("--allow-leakage", is_flag=True, help="Allow a protocol that leaks; it is stamped.")
+@click.option("--keep-models", is_flag=True, help="Keep every trained model in the folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the results of another study.")
 def study(
     file: Path,
@@ -29,6 +30,7 @@ def study(
     jobs: int,
     scheduler: str | None,
     allow_leakage: bool,
+    keep_models: bool,
     overwrite: bool,
 ) -> None:
     """Run the study that FILE declares, or one that comes with PhysioEmo, by its name.
@@ -39,10 +41,11 @@ def study(
 
     from physioemo.errors import CallError
     from physioemo.experiments.study_config import read_study
+    from physioemo.experiments.study_models import MODELS
     from physioemo.experiments.study_prepare import prepare_store
     from physioemo.experiments.study_report import write_study_report
     from physioemo.experiments.study_run import run_study
-    from physioemo.experiments.study_stimuli import reads_stimuli
+    from physioemo.experiments.study_stimuli import may_leak
 
     declared = read_study(file, data=data, out=out)
     if declared.leaky and not allow_leakage:
@@ -50,10 +53,12 @@ def study(
             f"found the protocol {declared.protocol!r}, which leaks, expected one that does "
             "not; to show what leakage does, pass --allow-leakage: every result is stamped"
         )
-    if declared.leaky or reads_stimuli(declared):
+    if declared.leaky or may_leak(declared):
         options = {k: v for k, v in declared.protocol_options.items() if k != "allow_leakage"}
         options |= {"allow_leakage": True} if allow_leakage else {}
         declared = replace(declared, protocol_options=options)
+    if keep_models:
+        declared = replace(declared, keep_models=True)
     if out is None and not dry_run:
         raise CallError("found no --out, expected the folder of the results")
     if declared.preparation:
@@ -62,6 +67,7 @@ def study(
                 declared,
                 jobs=jobs,
                 scheduler=scheduler,
+                cache=Path(click.get_app_dir("physioemo")) / "stimuli",
                 on_progress=lambda done, total: update(done / max(total, 1.0)),
             )
     if dry_run or out is None:
@@ -78,10 +84,13 @@ def study(
         )
     print_results(results)
     page = write_study_report(results, out)
+    if declared.keep_models:
+        click.echo(f"The models are in {out / MODELS}.")
     click.echo(f"The report is {page}.\nNext: physioemo audit {out}")
 
 
 def _print_plan(declared: Any, jobs: int) -> None:
+    from physioemo.experiments.statistics import FEWEST_PERMUTATIONS
     from physioemo.experiments.study_inputs import protocol_line
     from physioemo.experiments.study_run import plan_study
 
@@ -93,10 +102,19 @@ def _print_plan(declared: Any, jobs: int) -> None:
     )
     for label, n in plan.n_fits.items():
         click.echo(f"  {label:<28} {n:>7} fits, {plan.seconds[label]:.2f} s for one fold now")
+        if label in plan.n_more_fits:
+            click.echo(f"  {'':<28} {plan.n_more_fits[label]:>7} more for maps or families")
+    few = {k: n for k, n in plan.n_permutations.items() if 0 < n < FEWEST_PERMUTATIONS}
+    if few:
+        names = ", ".join(f"{k} ({n})" for k, n in few.items())
+        click.echo(
+            f"Permutations too few for a p of 0.05, which takes {FEWEST_PERMUTATIONS}: {names}."
+        )
     minutes = plan.total_seconds / 60 / jobs
     click.echo(
-        f"About {minutes:.1f} minutes in {jobs} process{'es' if jobs > 1 else ''}, an upper "
-        "estimate: networks of many folds are trained together, and this one run was their first."
+        f"About {minutes:.1f} minutes in {jobs} process{'es' if jobs > 1 else ''}, permuted labels "
+        "included, an upper estimate: networks of many folds are trained together, and this one "
+        "run was their first."
     )
 
 

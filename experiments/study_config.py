@@ -1,6 +1,5 @@
 """A declared study: what a TOML file may say, checked before anything is computed."""
 
-import difflib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,14 @@ from typing import Any
 from physioemo.errors import CallError, RecordingNotFoundError
 from physioemo.experiments.estimators import build_estimator, find_estimator
 from physioemo.experiments.protocols import DEFAULT_PROTOCOL, find_protocol
+from physioemo.experiments.study_fields import (
+    check_keys,
+    count,
+    flag,
+    section,
+    typed,
+    unknown,
+)
 from physioemo.experiments.targets import Target
 from physioemo.fingerprint import config_fingerprint
 
@@ -21,7 +28,14 @@ PREPARATIONS = ("features", "paper-exact")
 _SECTIONS = {
     "": ("name", "description", "seed", "data", "target", "protocol", "models", "evaluation"),
     "data": ("stores", "families", "dataset", "preparation", "recipe"),
-    "evaluation": ("n_permutations", "reference", "resample", "maps", "modalities"),
+    "evaluation": (
+        "n_permutations",
+        "reference",
+        "resample",
+        "maps",
+        "modalities",
+        "keep_models",
+    ),
 }
 _MODEL = ("name", "label", "preset", "n_permutations", "joint", "options")
 
@@ -109,7 +123,8 @@ class Study:
     protocol_options : mapping
         Its options.
     n_permutations : int
-        How often everything is repeated with labels permuted over the trials of a subject.
+        How often everything is repeated with labels permuted over the trials of a subject; with
+        fewer than 19 no p is 0.05 or less, and the report says so.
     reference : str
         Label of the model that the others are compared with.
     seed : int
@@ -125,6 +140,8 @@ class Study:
         How the store is made, where the study begins with a data set.
     description : str
         For the report.
+    keep_models : bool
+        Whether the trained models are kept; it changes no number, so the hash leaves it out.
     """
 
     name: str
@@ -134,7 +151,7 @@ class Study:
     families: tuple[str, ...] = ("de",)
     protocol: str = DEFAULT_PROTOCOL
     protocol_options: Mapping[str, Any] = field(default_factory=dict)
-    n_permutations: int = 10
+    n_permutations: int = 20
     reference: str = ""
     seed: int = 0
     resample: str = "none"
@@ -142,10 +159,11 @@ class Study:
     modalities: str = ""
     preparation: Preparation | None = None
     description: str = ""
+    keep_models: bool = False
 
     def __post_init__(self) -> None:
         if self.resample not in RESAMPLERS:
-            raise _unknown("the resampling", self.resample, RESAMPLERS)
+            raise unknown("the resampling", self.resample, RESAMPLERS)
         baseline = "mean" if self.target.kind == "continuous" else "majority"
         if not any(m.name == baseline for m in self.models):
             object.__setattr__(self, "models", (ModelChoice(baseline), *self.models))
@@ -156,9 +174,9 @@ class Study:
                 f"found two models called {twice[0]!r}, expected one name each; give one a label"
             )
         if self.reference and self.reference not in labels:
-            raise _unknown("the reference model", self.reference, labels)
+            raise unknown("the reference model", self.reference, labels)
         if self.maps and self.maps not in labels:
-            raise _unknown("the model for maps", self.maps, labels)
+            raise unknown("the model for maps", self.maps, labels)
         find_protocol(self.protocol)
         for model in self.models:
             row = find_estimator(model.name)
@@ -178,7 +196,7 @@ class Study:
                     "labels target; choose another model, or an ordinal target of ratings"
                 )
         if self.modalities and self.modalities not in labels:
-            raise _unknown("the model for modalities", self.modalities, labels)
+            raise unknown("the model for modalities", self.modalities, labels)
 
     def _check_joint(self, model: ModelChoice) -> None:
         """Refuse what cannot be predicted together."""
@@ -238,7 +256,7 @@ def _check_modalities(model: ModelChoice, of_study: tuple[str, ...]) -> None:
         )
     for option, known in (("size", SIZES), ("fusion", FUSION_NAMES)):
         if option in model.options and model.options[option] not in known:
-            raise _unknown(f"the {option} of {model.label!r}", model.options[option], known)
+            raise unknown(f"the {option} of {model.label!r}", model.options[option], known)
 
 
 def read_study(
@@ -289,31 +307,32 @@ def _file(path: Path) -> Path:
 def _study(
     content: dict[str, Any], path: Path, data_path: str | Path | None, out: str | Path | None
 ) -> Study:
-    _check_keys(content, _SECTIONS[""], "the study")
-    data = _section(content, "data")
-    _check_keys(data, _SECTIONS["data"], "[data]")
-    evaluation = _section(content, "evaluation")
-    _check_keys(evaluation, _SECTIONS["evaluation"], "[evaluation]")
-    protocol = dict(_section(content, "protocol"))
+    check_keys(content, _SECTIONS[""], "the study")
+    data = section(content, "data")
+    check_keys(data, _SECTIONS["data"], "[data]")
+    evaluation = section(content, "evaluation")
+    check_keys(evaluation, _SECTIONS["evaluation"], "[evaluation]")
+    protocol = dict(section(content, "protocol"))
     preparation, stores = _data(data, path, data_path, out)
     if "target" not in content:
         raise CallError("found no [target], expected what is predicted, such as kind = 'binary'")
     return Study(
-        name=_typed(content, "name", str, path.stem),
-        description=_typed(content, "description", str, ""),
-        seed=_typed(content, "seed", int, 0),
+        name=typed(content, "name", str, path.stem),
+        description=typed(content, "description", str, ""),
+        seed=typed(content, "seed", int, 0),
         stores=stores,
         preparation=preparation,
-        resample=_typed(evaluation, "resample", str, "none"),
-        maps=_typed(evaluation, "maps", str, ""),
-        modalities=_typed(evaluation, "modalities", str, ""),
-        families=tuple(_typed(data, "families", list, ["de"])),
-        target=Target.from_dict(_section(content, "target")),
-        protocol=_typed(protocol, "name", str, DEFAULT_PROTOCOL),
+        resample=typed(evaluation, "resample", str, "none"),
+        maps=typed(evaluation, "maps", str, ""),
+        modalities=typed(evaluation, "modalities", str, ""),
+        families=tuple(typed(data, "families", list, ["de"])),
+        target=Target.from_dict(section(content, "target")),
+        protocol=typed(protocol, "name", str, DEFAULT_PROTOCOL),
         protocol_options={k: v for k, v in protocol.items() if k != "name"},
-        models=tuple(_model(m) for m in _typed(content, "models", list, [])),
-        n_permutations=_count(evaluation, 10),
-        reference=_typed(evaluation, "reference", str, ""),
+        models=tuple(_model(m, path.parent) for m in typed(content, "models", list, [])),
+        n_permutations=count(evaluation, Study.n_permutations),
+        reference=typed(evaluation, "reference", str, ""),
+        keep_models=flag(evaluation, "keep_models"),
     )
 
 
@@ -331,72 +350,36 @@ def _data(
         return None, tuple(path.parent / str(s) for s in stores)
     from physioemo.datasets.catalogue import CATALOGUE
 
-    name = _typed(data, "dataset", str, "")
-    kind = _typed(data, "preparation", str, "features")
+    name = typed(data, "dataset", str, "")
+    kind = typed(data, "preparation", str, "features")
     if name not in CATALOGUE:
-        raise _unknown("the dataset", name, CATALOGUE)
+        raise unknown("the dataset", name, CATALOGUE)
     if kind not in PREPARATIONS:
-        raise _unknown("the preparation", kind, PREPARATIONS)
+        raise unknown("the preparation", kind, PREPARATIONS)
     if "stores" in data or data_path is None or out is None:
         what = "stores beside a dataset" if "stores" in data else "no --data or no --out"
         raise CallError(
             f"found {what}, expected the folder of {CATALOGUE[name].title} as --data, and --out, "
             "where its features are made"
         )
-    recipe = _typed(data, "recipe", dict, {})
+    recipe = typed(data, "recipe", dict, {})
     made = Preparation(name, Path(data_path), kind, recipe)
     return made, (Path(out) / "features.zarr",)
 
 
-def _model(entry: Any) -> ModelChoice:
+def _model(entry: Any, folder: Path) -> ModelChoice:
     if not isinstance(entry, dict) or "name" not in entry:
         raise CallError(f"found the model {entry!r}, expected [[models]] with a name")
-    _check_keys(entry, _MODEL, "[[models]]")
-    own = None if "n_permutations" not in entry else _count(entry, 0)
+    check_keys(entry, _MODEL, "[[models]]")
+    own = None if "n_permutations" not in entry else count(entry, 0)
+    options = typed(entry, "options", dict, {})
+    if "pretrained" in options:
+        options = {**options, "pretrained": str(folder / typed(options, "pretrained", str, ""))}
     return ModelChoice(
-        name=_typed(entry, "name", str, ""),
-        label=_typed(entry, "label", str, ""),
-        preset=_typed(entry, "preset", str, "default"),
+        name=typed(entry, "name", str, ""),
+        label=typed(entry, "label", str, ""),
+        preset=typed(entry, "preset", str, "default"),
         n_permutations=own,
-        options=_typed(entry, "options", dict, {}),
-        joint=_flag(entry, "joint"),
-    )
-
-
-def _section(content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return _typed(content, name, dict, {})
-
-
-def _flag(content: Mapping[str, Any], key: str) -> bool:
-    value = content.get(key, False)
-    if not isinstance(value, bool):
-        raise CallError(f"found {key} = {value!r}, expected true or false")
-    return value
-
-
-def _count(content: Mapping[str, Any], default: int) -> int:
-    found = _typed(content, "n_permutations", int, default)
-    if found < 0:
-        raise CallError(f"found n_permutations = {found}, expected 0 or more")
-    return found
-
-
-def _typed(content: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
-    value = content.get(key, default)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        names = {str: "text", int: "a whole number", list: "a list", dict: "a section"}
-        raise CallError(f"found {key} = {value!r}, expected {names[kind]}")
-    return value
-
-
-def _check_keys(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    for key in content:
-        if key not in known:
-            raise _unknown(f"the field of {where}", key, known)
-
-
-def _unknown(what: str, name: str, known: Any) -> CallError:
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0)[0]
-    return CallError(
-        f"found {what} {name!r}, expected one of {', '.join(known)}; did you mean {near!r}?"
+        options=options,
+        joint=flag(entry, "joint"),
     )

@@ -237,6 +237,8 @@ def interaction_figure(maps: dict[str, Any], *, stamp: str = "") -> str:
     score = np.array(found["score"], float) / max(found["threshold"], 1e-12)
     side = min(8.0, 2.2 + 0.17 * len(names))
     canvas = new_canvas(side, side + 1.0)
+    # An image of fixed aspect pushes its labels over the edge otherwise.
+    canvas.set_layout_engine("constrained", w_pad=0.15)
     axes = canvas.subplots()
     top = max(1.0, float(np.nanmax(score)))
     image = axes.imshow(score, cmap="viridis", vmin=0, vmax=top)
@@ -253,7 +255,7 @@ def attention_figure(maps: dict[str, Any], *, stamp: str = "") -> str:
     names = maps["ch_names"]
     parts = [np.array(maps["attention"][k], float) * len(names) for k in ("mean", "null_mean")]
     top = float(np.nanmax(parts))
-    canvas = new_canvas(min(5.2, 2.6 + 0.08 * len(names)))
+    canvas = new_canvas(min(4.5, 2.6 + 0.08 * len(names)))
     panels = canvas.subplots(1, 2)
     for axes, values, title in zip(panels, parts, ("true labels", "permuted labels"), strict=True):
         image = axes.imshow(values, cmap="magma", vmin=0, vmax=top)

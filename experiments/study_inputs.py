@@ -14,7 +14,7 @@ from physioemo.experiments.fused_modalities import axis_seconds
 from physioemo.experiments.protocols import find_protocol, split
 from physioemo.experiments.study_config import ModelChoice, Study
 from physioemo.experiments.study_data import Groups, StudyData, open_study_data
-from physioemo.experiments.study_stimuli import check_stimuli, protocol_options
+from physioemo.experiments.study_stimuli import check_pretrained, check_stimuli, protocol_options
 
 __all__ = ["StudyInputs", "features_for", "load_inputs", "permuted_targets", "with_layout"]
 
@@ -69,8 +69,8 @@ def load_inputs(study: Study) -> StudyInputs:
     DataError
         If the stores lack a family, do not fit together, or a training fold has one class only.
     CallError
-        If the protocol does not fit the groups, or a model reads a stimulus that is on both sides
-        of a split and leakage is not allowed.
+        If the protocol does not fit the groups, or leakage is not allowed and a model reads a
+        stimulus that is on both sides of a split, or has seen in pre-training what is tested.
     """
     needed = _needed_families(study)
     opened = [open_study_data(path, sorted(needed)) for path in study.stores]
@@ -94,7 +94,8 @@ def load_inputs(study: Study) -> StudyInputs:
     )
     _check_folds(inputs)
     readers = {m.label: _read_families(m, study) for m in study.models}
-    return replace(inputs, leaks=check_stimuli(study, inputs, readers))
+    leaks = (*check_stimuli(study, inputs, readers), *check_pretrained(study, inputs))
+    return replace(inputs, leaks=leaks)
 
 
 def _needed_families(study: Study) -> set[str]:

@@ -5,6 +5,7 @@ So a study can be interrupted at any time and spread over processes, and comes o
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,9 +27,20 @@ from physioemo.experiments.study_inputs import (
     with_layout,
 )
 from physioemo.experiments.study_joint import ALL_COLUMNS, permuted_for, rated_rows
+from physioemo.experiments.study_models import is_kept, keep_model
 from physioemo.experiments.study_order import ordered_options
 
-__all__ = ["TRUE_LABELS", "Job", "fit_fold", "load_job", "plan_jobs", "run_job"]
+__all__ = [
+    "TRUE_LABELS",
+    "Job",
+    "fit_fold",
+    "fit_folds",
+    "load_job",
+    "n_permutations",
+    "plan_jobs",
+    "run_job",
+    "said_of",
+]
 
 TRUE_LABELS = -1
 _FOLDS_ALONE, _FOLDS_TOGETHER = 20, 64
@@ -69,15 +81,16 @@ def plan_jobs(study: Study, n_columns: int, n_folds: int) -> list[Job]:
     for number, model in enumerate(study.models):
         at_once = _FOLDS_TOGETHER if _trains_together(model) else _FOLDS_ALONE
         parts = [tuple(range(k, min(k + at_once, n_folds))) for k in range(0, n_folds, at_once)]
-        # These know no features: permuting labels over trials changes nothing.
         columns = (ALL_COLUMNS,) if model.joint else range(n_columns)
-        runs = 0 if model.name in ("majority", "mean") else _n_permutations(study, model)
-        for permutation in (TRUE_LABELS, *range(runs)):
+        for permutation in (TRUE_LABELS, *range(n_permutations(study, model))):
             jobs += [Job(number, column, permutation, part) for column in columns for part in parts]
     return sorted(jobs, key=lambda job: job.permutation != TRUE_LABELS)
 
 
-def _n_permutations(study: Study, model: ModelChoice) -> int:
+def n_permutations(study: Study, model: ModelChoice) -> int:
+    """Return how often a model is repeated with permuted labels."""
+    if model.name in ("majority", "mean"):
+        return 0  # they know no features: permuting labels over trials changes nothing
     return study.n_permutations if model.n_permutations is None else model.n_permutations
 
 
@@ -110,7 +123,8 @@ def run_job(job: Job, study: Study, folder: Path) -> dict[str, Any]:
     What cannot be fitted is reported, not raised, so that a study says which fold it is.
     """
     path = folder / f"{job.name}.npz"
-    if path.is_file():
+    keeps = study.keep_models and job.permutation == TRUE_LABELS
+    if path.is_file() and (not keeps or _all_kept(job, study, folder)):
         return {"job": job.name, "reused": True, "error": ""}
     key = _StudyKey(f"{study.fingerprint} {study.stores}", study)
     from threadpoolctl import threadpool_limits
@@ -120,12 +134,14 @@ def run_job(job: Job, study: Study, folder: Path) -> dict[str, Any]:
         # Small linear fits lose more to the start of threads than they win, and their last bits
         # would depend on how many there are.
         with threadpool_limits(limits=None if networks else 1):
-            rows, predicted, fold_of, notes = _predictions(job, study, _inputs_of(key))
+            inputs = _inputs_of(key)
+            out = folder.parent if keeps else None
+            rows, predicted, fold_of, notes = _predictions(job, study, inputs, out)
     except PhysioEmoError as error:
         model = study.models[job.model].label
         wrong_call = isinstance(error, CallError)
         return {"job": job.name, "error": f"{model}: {error}", "wrong_call": wrong_call}
-    with new_path(path) as partial, partial.open("wb") as file:
+    with new_path(path, overwrite=True) as partial, partial.open("wb") as file:
         np.savez(
             file,
             rows=rows,
@@ -136,6 +152,12 @@ def run_job(job: Job, study: Study, folder: Path) -> dict[str, Any]:
     return {"job": job.name, "reused": False, "error": ""}
 
 
+def _all_kept(job: Job, study: Study, folder: Path) -> bool:
+    """Return whether the models of a job that is done are there, as they were asked for."""
+    folds = np.unique(load_job(job, folder)["fold"])
+    return is_kept(folder.parent, study, job.model, job.column, folds)
+
+
 def load_job(job: Job, folder: Path) -> dict[str, Any]:
     """Return what a job wrote: ``rows``, ``predicted``, ``fold``, ``notes``."""
     with np.load(folder / f"{job.name}.npz", allow_pickle=False) as file:
@@ -144,11 +166,12 @@ def load_job(job: Job, folder: Path) -> dict[str, Any]:
 
 
 def _predictions(
-    job: Job, study: Study, inputs: StudyInputs
+    job: Job, study: Study, inputs: StudyInputs, out: Path | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
     """Return the windows that were tested, what was said of them, their fold, notes per fold.
 
-    Of a joint model (window, dimension, class) was said, of others (window, class).
+    Of a joint model (window, dimension, class) was said, of others (window, class). The models
+    are kept in the study's folder `out`, if it is given.
     """
     model = with_layout(study.models[job.model], study, inputs)
     features = features_for(model, study, inputs)
@@ -164,7 +187,12 @@ def _predictions(
     # Folds without a rated window to test have nothing to say.
     kept = [k for k, test in enumerate(tests) if len(test)]
     fitted = _fitted(model, study, [fits[k] for k in kept], [job.folds[k] for k in kept])
-    said = [_said(estimator, features[tests[k]]) for estimator, k in zip(fitted, kept, strict=True)]
+    for estimator, k in zip(fitted, kept, strict=True):
+        if out is not None:
+            keep_model(out, estimator, study, model, job.column, inputs, job.folds[k])
+    said = [
+        said_of(estimator, features[tests[k]]) for estimator, k in zip(fitted, kept, strict=True)
+    ]
     rows = [tests[k] for k in kept]
     fold_of = [np.full(len(tests[k]), job.folds[k]) for k in kept]
     notes = [_notes(e, job.folds[k]) for e, k in zip(fitted, kept, strict=True)]
@@ -182,12 +210,33 @@ def fit_fold(
     study: Study, inputs: StudyInputs, model: int, column: int, fold: int, y: np.ndarray
 ) -> Any:
     """Return one model of a study fitted to the training windows of one fold."""
+    return fit_folds(study, inputs, model, column, [fold], y)[0]
+
+
+def fit_folds(
+    study: Study, inputs: StudyInputs, model: int, column: int, folds: Sequence[int], y: np.ndarray
+) -> list[Any]:
+    """Return models of a study fitted to the training windows of some folds, together if they can.
+
+    Parameters
+    ----------
+    study, inputs
+        What was declared, and its data.
+    model, column : int
+        Numbers of the model and of the dimension.
+    folds : sequence of int
+        Numbers of the folds.
+    y : ndarray, shape (window,)
+        True or permuted labels.
+    """
     choice = with_layout(study.models[model], study, inputs)
     features = features_for(choice, study, inputs)
-    train = inputs.folds[fold][0]
-    train = train[inputs.rated(column)[train]]
-    fit = _fit_arguments(study, inputs, features, y, train, fold)
-    return _fitted(choice, study, [fit], [fold])[0]
+    rated = inputs.rated(column)
+    fits = []
+    for fold in folds:
+        train = inputs.folds[fold][0]
+        fits.append(_fit_arguments(study, inputs, features, y, train[rated[train]], fold))
+    return _fitted(choice, study, fits, list(folds))
 
 
 def _fit_arguments(
@@ -252,7 +301,8 @@ def _fitted(
     return estimators
 
 
-def _said(estimator: Any, features: np.ndarray) -> np.ndarray:
+def said_of(estimator: Any, features: np.ndarray) -> np.ndarray:
+    """Return what an estimator says of windows: probabilities, or one column of ratings."""
     if hasattr(estimator, "predict_proba"):
         return np.asarray(estimator.predict_proba(features), float)
     return np.asarray(estimator.predict(features), float)[:, None]

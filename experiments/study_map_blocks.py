@@ -17,6 +17,7 @@ from physioemo.experiments.report.parts import (
 )
 from physioemo.experiments.report.scalp import FEWEST_ON_MAP, draw_values, positions
 from physioemo.experiments.report.scores import p_text
+from physioemo.experiments.statistics import least_p
 from physioemo.experiments.study_figures import attention_figure, interaction_figure
 
 __all__ = ["map_blocks"]
@@ -66,7 +67,7 @@ def _interaction_blocks(maps: dict[str, Any], stamp: str) -> Iterator[Block]:
         f"{plural(len(found['null_largest']), 'model')} fitted to permuted labels. Of one fold "
         f"only: {maps['interactions_fold']}, tested on {tested}. "
         f"The largest pair has p {p_text(found['p'])}, at least "
-        f"{p_text(1 / (len(found['null_largest']) + 1))} with so few permutations.",
+        f"{p_text(least_p(len(found['null_largest'])))} with so few permutations.",
         "Interaction of each pair of electrodes",
         width_inches=7.0,
         stamp=stamp,

@@ -1,7 +1,6 @@
 """Which electrodes one model of a study uses, and which pairs together, beside their nulls."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,9 @@ from physioemo.experiments.estimators import find_estimator
 from physioemo.experiments.importance import electrode_importance, interactions_beside_null
 from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_inputs import StudyInputs, features_for, permuted_targets
-from physioemo.experiments.study_jobs import fit_fold
+from physioemo.experiments.study_jobs import fit_folds
 
-__all__ = ["attention_beside_null", "study_maps"]
+__all__ = ["attention_beside_null", "n_map_fits", "study_maps"]
 
 _FOLDS, _PERMUTATIONS = 8, 19
 
@@ -34,42 +33,70 @@ def study_maps(study: Study, inputs: StudyInputs) -> dict[str, Any]:
     model = study.models[number]
     features = features_for(model.name, study, inputs)
     names = _electrodes(inputs, features)
-    n_own = _own_features(model.name, inputs)
     if not inputs.classes:
         raise CallError("found maps for ratings, expected a target with classes; leave maps out")
-    found = {}
-    for column, dimension in enumerate(inputs.columns):
-        chosen = np.unique(np.linspace(0, len(inputs.folds) - 1, _FOLDS).astype(int))
-        importance, *null = (
-            np.mean(
-                [_importance(study, inputs, number, column, int(f), k, n_own) for f in chosen],
-                axis=0,
-            )
-            for k in (None, *range(_PERMUTATIONS))
-        )
-        fold = int(chosen[0])
-        test = inputs.folds[fold][1]
-        tested = features[test[inputs.rated(column)[test]]]
-        attention: list[np.ndarray] = []
-        interactions = interactions_beside_null(
-            partial(_fit_noting, study, inputs, number, column, fold, tested, attention),
-            tested,
-            names,
-            n_permutations=_PERMUTATIONS,
-            n_own=n_own,
-        )
-        found[dimension] = {
-            "model": model.label,
-            "ch_names": list(names),
-            "n_folds": len(chosen),
-            "importance": importance.tolist(),
-            "importance_null_largest": [float(v.max()) for v in null],
-            "interactions": interactions.to_dict(),
-            "interactions_fold": fold + 1,
-            "interactions_tested": sorted(set(inputs.groups.person[test].tolist())),
-            "attention": attention_beside_null(attention, interactions.score),
-        }
-    return found
+    return {
+        dimension: {"model": model.label, "ch_names": list(names)}
+        | _dimension_maps(study, inputs, number, column, features, names)
+        for column, dimension in enumerate(inputs.columns)
+    }
+
+
+def _dimension_maps(
+    study: Study,
+    inputs: StudyInputs,
+    model: int,
+    column: int,
+    features: np.ndarray,
+    names: tuple[str, ...],
+) -> dict[str, Any]:
+    n_own = _own_features(study.models[model].name, inputs)
+    folds = _spread_folds(len(inputs.folds)).tolist()
+    tests = [inputs.folds[f][1][inputs.rated(column)[inputs.folds[f][1]]] for f in folds]
+    importance, of_first_fold = [], []
+    for permutation in (None, *range(_PERMUTATIONS)):
+        y = _labels(study, inputs, column, permutation)
+        fitted = fit_folds(study, inputs, model, column, folds, y)
+        of_first_fold.append(fitted[0])
+        each = [
+            electrode_importance(estimator, features[test], y[test], n_own=n_own)
+            for estimator, test in zip(fitted, tests, strict=True)
+        ]
+        importance.append(np.mean(each, axis=0))
+    tested = features[tests[0]]
+    interactions = interactions_beside_null(
+        lambda permutation: of_first_fold[0 if permutation is None else permutation + 1],
+        tested,
+        names,
+        n_permutations=_PERMUTATIONS,
+        n_own=n_own,
+    )
+    attends = getattr(of_first_fold[0], "attends", False)
+    attention = [estimator.attention(tested) for estimator in of_first_fold] if attends else []
+    return {
+        "n_folds": len(folds),
+        "importance": importance[0].tolist(),
+        "importance_null_largest": [float(v.max()) for v in importance[1:]],
+        "interactions": interactions.to_dict(),
+        "interactions_fold": folds[0] + 1,
+        "interactions_tested": sorted(set(inputs.groups.person[tests[0]].tolist())),
+        "attention": attention_beside_null(attention, interactions.score),
+    }
+
+
+def n_map_fits(n_columns: int, n_folds: int) -> int:
+    """Return how many models the maps of a study are made of.
+
+    Parameters
+    ----------
+    n_columns, n_folds : int
+        Dimensions, and folds of the study.
+    """
+    return n_columns * (1 + _PERMUTATIONS) * len(_spread_folds(n_folds))
+
+
+def _spread_folds(n_folds: int) -> np.ndarray:
+    return np.unique(np.linspace(0, n_folds - 1, _FOLDS).astype(int))
 
 
 def _electrodes(inputs: StudyInputs, features: np.ndarray) -> tuple[str, ...]:
@@ -91,30 +118,6 @@ def _labels(study: Study, inputs: StudyInputs, column: int, permutation: int | N
     if permutation is None:
         return inputs.targets[:, column]
     return permuted_targets(inputs, column, permutation, study.seed + 1000)
-
-
-def _fit(
-    study: Study, inputs: StudyInputs, model: int, column: int, fold: int, permutation: int | None
-) -> Any:
-    y = _labels(study, inputs, column, permutation)
-    return fit_fold(study, inputs, model, column, fold, y)
-
-
-def _fit_noting(
-    study: Study,
-    inputs: StudyInputs,
-    model: int,
-    column: int,
-    fold: int,
-    tested: np.ndarray,
-    attention: list[np.ndarray],
-    permutation: int | None,
-) -> Any:
-    """Fit a model and note its attention on the tested windows, if it pays any."""
-    estimator = _fit(study, inputs, model, column, fold, permutation)
-    if getattr(estimator, "attends", False):
-        attention.append(estimator.attention(tested))
-    return estimator
 
 
 def attention_beside_null(
@@ -162,20 +165,3 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     if len(a) < 3 or not (np.ptp(a) > 0 and np.ptp(b) > 0):
         return float("nan")
     return float(np.corrcoef(a, b)[0, 1])
-
-
-def _importance(
-    study: Study,
-    inputs: StudyInputs,
-    model: int,
-    column: int,
-    fold: int,
-    permutation: int | None,
-    n_own: int | None,
-) -> np.ndarray:
-    y = _labels(study, inputs, column, permutation)
-    test = inputs.folds[fold][1]
-    test = test[inputs.rated(column)[test]]
-    estimator = fit_fold(study, inputs, model, column, fold, y)
-    features = features_for(study.models[model].name, study, inputs)
-    return electrode_importance(estimator, features[test], y[test], n_own=n_own)

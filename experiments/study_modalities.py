@@ -13,7 +13,7 @@ from physioemo.experiments.study_inputs import StudyInputs, features_for, with_l
 from physioemo.experiments.study_jobs import fit_fold
 from physioemo.experiments.trial_scores import subject_scores
 
-__all__ = ["modality_blocks", "study_modalities"]
+__all__ = ["modality_blocks", "n_modality_fits", "study_modalities"]
 
 _FOLDS = 10
 _LEVELS = ("trial", "window")
@@ -44,7 +44,7 @@ def study_modalities(study: Study, inputs: StudyInputs) -> dict[str, Any]:
             "to compare; name them in its families"
         )
     features = features_for(choice, study, inputs)
-    folds = np.unique(np.linspace(0, len(inputs.folds) - 1, _FOLDS).astype(int))
+    folds = _spread_folds(len(inputs.folds))
     return {
         dimension: {
             "model": choice.label,
@@ -54,6 +54,21 @@ def study_modalities(study: Study, inputs: StudyInputs) -> dict[str, Any]:
         }
         for column, dimension in enumerate(inputs.columns)
     }
+
+
+def n_modality_fits(n_columns: int, n_folds: int) -> int:
+    """Return how many models are fitted to compare families.
+
+    Parameters
+    ----------
+    n_columns, n_folds : int
+        Dimensions, and folds of the study.
+    """
+    return n_columns * len(_spread_folds(n_folds))
+
+
+def _spread_folds(n_folds: int) -> np.ndarray:
+    return np.unique(np.linspace(0, n_folds - 1, _FOLDS).astype(int))
 
 
 def _subsets(families: list[str]) -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ from physioemo.experiments.report.parts import (
     shorten,
 )
 from physioemo.experiments.report.scores import p_text
+from physioemo.experiments.statistics import FEWEST_PERMUTATIONS, least_p
 from physioemo.experiments.study_confusion import confusion_blocks
 from physioemo.experiments.study_figures import (
     calibration_figure,
@@ -107,7 +108,7 @@ def _verdict(results: dict[str, Any]) -> Iterator[Note]:
             text += (
                 f", beside {number_text(mean, 3)} with permuted labels "
                 f"(p {p_text(test['p'])}, {plural(test['n'], 'permutation')}; with so many it is "
-                f"at least {p_text(1 / (test['n'] + 1))})"
+                f"at least {p_text(least_p(test['n']))})"
             )
         if len(models) > 2:
             text += f". It is the best of {len(models)} models on these same data: expect less"
@@ -185,6 +186,9 @@ def _score_blocks(results: dict[str, Any]) -> Iterator[Block]:
     yield Table(f"{title} over subjects", columns, tuple(rows), stamp=stamp)
     if results["study"]["target"]["kind"] == "ordinal":
         yield from order_blocks(results, stamp)
+    few = _few_permutations(results)
+    if few:
+        yield Note(few, "warning")
     if results["n_subjects"] == 1:
         yield Note("One subject: nothing is known of others, and there is no interval.", "warning")
     elif results["n_subjects"] < _FEW_SUBJECTS:
@@ -215,6 +219,24 @@ def _score_blocks(results: dict[str, Any]) -> Iterator[Block]:
                 folded=True,
                 stamp=stamp,
             )
+
+
+def _few_permutations(results: dict[str, Any]) -> str:
+    """Return which models were permuted too rarely for a small p; empty if none was."""
+    counts = {
+        label: len(scores["permuted"])
+        for content in results["dimensions"].values()
+        for label, scores in content["models"].items()
+    }
+    few = [
+        f"{shorten(label)} ({n}, p at least {p_text(least_p(n))})"
+        for label, n in counts.items()
+        if 0 < n < FEWEST_PERMUTATIONS
+    ]
+    if not few:
+        return ""
+    names = ", ".join(few)
+    return f"Permutations too few for a p of 0.05, which takes {FEWEST_PERMUTATIONS}: {names}."
 
 
 def _score_cells(scores: dict[str, Any], name: str) -> tuple[str, ...]:
@@ -348,14 +370,17 @@ def _methods(results: dict[str, Any]) -> str:
     if results["n_subjects"] > 1:
         of = "means over subjects with bootstrap intervals (BCa, 9,999 resamples of subjects)"
     said = "probabilities" if results["classes"] else "ratings"
+    joint = [shorten(m["label"]) for m in study["models"] if m.get("joint")]
+    together = f" ({', '.join(joint)}: all dimensions in one network)" if joint else ""
+    median = "; the class said is their median" if study["target"]["kind"] == "ordinal" else ""
     return (
         f"We predicted {_target_text(study['target'])} from "
         f"{plural(results['n_windows'], 'window')} of {plural(results['n_trials'], 'trial')} of "
-        f"{plural(results['n_subjects'], 'subject')} with the models {models}. "
+        f"{plural(results['n_subjects'], 'subject')} with the models {models}{together}. "
         f"Protocol: {results['protocol']}, {plural(results['n_folds'], 'fold')}, seed "
         f"{study['seed']}. Scaling, imputation, penalties and early stopping used training "
         f"windows only{' after SMOTE' if study.get('resample') == 'smote' else ''}. Window "
-        f"{said} were averaged by trial; scores are {of}, beside those of the trivial baseline"
-        f"{permuted if runs else ''}. PhysioEmo "
+        f"{said} were averaged by trial{median}; scores are {of}, beside those of the trivial "
+        f"baseline{permuted if runs else ''}. PhysioEmo "
         f"{results['versions']['physioemo']}, configuration {results['config_hash']}."
     )

@@ -15,13 +15,21 @@ import numpy as np
 from physioemo.dask_jobs import run_on_dask
 from physioemo.errors import CallError, DataError, RecordingExistsError
 from physioemo.experiments.outside_splits import OutsideSplit, write_split
+from physioemo.experiments.pretrained_encoders import pretrained_id
 from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_confusion import write_confusion
 from physioemo.experiments.study_inputs import StudyInputs, load_inputs
-from physioemo.experiments.study_jobs import TRUE_LABELS, Job, load_job, plan_jobs, run_job
+from physioemo.experiments.study_jobs import (
+    TRUE_LABELS,
+    Job,
+    load_job,
+    n_permutations,
+    plan_jobs,
+    run_job,
+)
 from physioemo.experiments.study_joint import ALL_COLUMNS
-from physioemo.experiments.study_maps import study_maps
-from physioemo.experiments.study_modalities import study_modalities
+from physioemo.experiments.study_maps import n_map_fits, study_maps
+from physioemo.experiments.study_modalities import n_modality_fits, study_modalities
 from physioemo.experiments.study_scores import study_scores
 from physioemo.fingerprint import config_fingerprint, package_versions
 
@@ -40,9 +48,13 @@ class StudyPlan:
     n_windows, n_trials, n_subjects, n_folds : int
         What there is.
     n_fits : mapping of str to int
-        Models to be trained, by label.
+        Models to be trained, by label: with true and permuted labels.
     seconds : mapping of str to float
         How long one fit of each took just now.
+    n_permutations : mapping of str to int
+        How often each is repeated with permuted labels.
+    n_more_fits : mapping of str to int
+        Models to be trained for maps and for the comparison of families, by label.
     """
 
     n_windows: int
@@ -51,11 +63,15 @@ class StudyPlan:
     n_folds: int
     n_fits: dict[str, int]
     seconds: dict[str, float]
+    n_permutations: dict[str, int]
+    n_more_fits: dict[str, int]
 
     @property
     def total_seconds(self) -> float:
-        """Estimate for one process."""
-        return sum(self.n_fits[k] * self.seconds[k] for k in self.n_fits)
+        """Estimate for one process, permuted labels, maps and families included."""
+        return sum(
+            (n + self.n_more_fits.get(k, 0)) * self.seconds[k] for k, n in self.n_fits.items()
+        )
 
 
 def plan_study(study: Study) -> StudyPlan:
@@ -72,7 +88,21 @@ def plan_study(study: Study) -> StudyPlan:
         n_folds=len(inputs.folds),
         n_fits=n_fits,
         seconds={m.label: _one_fit(k, study) for k, m in enumerate(study.models)},
+        n_permutations={m.label: n_permutations(study, m) for m in study.models},
+        n_more_fits=_more_fits(study, len(inputs.columns), len(inputs.folds)),
     )
+
+
+def _more_fits(study: Study, n_columns: int, n_folds: int) -> dict[str, int]:
+    """Return the fits for maps and families, by the label of the model."""
+    found: dict[str, int] = {}
+    for label, n in (
+        (study.maps, n_map_fits(n_columns, n_folds)),
+        (study.modalities, n_modality_fits(n_columns, n_folds)),
+    ):
+        if label:
+            found[label] = found.get(label, 0) + n
+    return found
 
 
 def _one_fit(model: int, study: Study) -> float:
@@ -80,7 +110,8 @@ def _one_fit(model: int, study: Study) -> float:
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        outcome = run_job(Job(model, 0, TRUE_LABELS, (0,)), study, Path(folder))
+        column = ALL_COLUMNS if study.models[model].joint else 0
+        outcome = run_job(Job(model, column, TRUE_LABELS, (0,)), study, Path(folder) / _JOBS)
         seconds = time.perf_counter() - began
     _raise_error([outcome])
     return seconds
@@ -103,7 +134,8 @@ def run_study(
         From :func:`physioemo.experiments.study_config.read_study`.
     out : str or Path
         The folder: ``config.json``, ``splits.json``, ``predictions.zarr``, ``results.json``,
-        ``confusion.csv``, ``log.txt``; unfinished, also ``jobs``.
+        ``confusion.csv``, ``log.txt``; with ``keep_models`` also ``models``; unfinished, also
+        ``jobs``.
     jobs : int
         Processes on this computer.
     scheduler : str, optional
@@ -171,11 +203,17 @@ def _log(folder: Path, what: str) -> None:
 
 def _config(study: Study, inputs: StudyInputs) -> dict[str, Any]:
     sources = [{k: v for k, v in s.items() if k != "path"} for s in inputs.sources]
+    begun = {
+        m.label: pretrained_id(str(m.options["pretrained"]))
+        for m in study.models
+        if m.options.get("pretrained")
+    }
+    decided = {"study": study.to_dict(), "sources": sources}
+    decided |= {"pretrained": begun} if begun else {}
     return {
-        "study": study.to_dict(),
-        "config_hash": config_fingerprint({"study": study.to_dict(), "sources": sources}),
+        **decided,
+        "config_hash": config_fingerprint(decided),
         "stores": [str(s) for s in study.stores],
-        "sources": sources,
         "simulated": any(s["simulated"] for s in sources),
         "leaky": study.leaky or bool(inputs.leaks),
         "leaks": list(inputs.leaks),
@@ -223,7 +261,8 @@ def _run_all(
     if scheduler is None and jobs == 1:
         outcomes = map(work, planned)
     else:
-        keys = [f"{job.name}-{study.fingerprint}" for job in planned]
+        kept = "-kept" if study.keep_models else ""
+        keys = [f"{job.name}-{study.fingerprint}{kept}" for job in planned]
         outcomes = run_on_dask(work, planned, keys, jobs=jobs, scheduler=scheduler)
     for done, outcome in enumerate(outcomes, 1):
         _raise_error([outcome])

@@ -1,9 +1,9 @@
-"""What a model that reads the stimulus must not see: the same stimulus in training and test.
+"""What a model must not see beside the protocol: a film on both sides, windows that it knows.
 
 Loudness, colours and cuts tell which film is running. If other people's windows of that film train,
 a model can learn the film's label by heart and score without anything of the person who is tested.
 So a stimulus that a model reads may stand on one side of a fold only; the folds themselves are
-looked at, not the protocol's name.
+looked at, not the protocol's name. And encoders must not have been pre-trained on what is tested.
 """
 
 from collections.abc import Mapping
@@ -20,17 +20,23 @@ from physioemo.features.stimulus_family import STIMULUS_FAMILIES
 if TYPE_CHECKING:
     from physioemo.experiments.study_inputs import StudyInputs
 
-__all__ = ["check_stimuli", "protocol_options", "reads_stimuli"]
+__all__ = ["check_pretrained", "check_stimuli", "may_leak", "protocol_options"]
 
 ALLOW = "allow_leakage"
+_PRETRAINED = "pretrained"
 
 _OF_STIMULI = {name.replace("-", "_") for name in STIMULUS_FAMILIES}
 _BLIND = ("majority", "mean")  # they are handed features and look at none
 _SHOWN = 3
 
 
-def reads_stimuli(study: Study) -> bool:
-    """Return whether any family of a study is of the stimulus."""
+def may_leak(study: Study) -> bool:
+    """Return whether a study can leak in spite of its protocol.
+
+    Some family is of the stimulus, or some model begins with pre-trained encoders.
+    """
+    if any(m.options.get(_PRETRAINED) for m in study.models):
+        return True
     named = [f for m in study.models for f in m.options.get("families") or ()]
     return bool({f.replace("-", "_") for f in (*study.families, *named)} & _OF_STIMULI)
 
@@ -38,7 +44,7 @@ def reads_stimuli(study: Study) -> bool:
 def protocol_options(study: Study) -> dict[str, Any]:
     """Return the options that the protocol takes: only one that leaks is told to allow it."""
     options = dict(study.protocol_options)
-    if not find_protocol(study.protocol).leaky and reads_stimuli(study):
+    if not find_protocol(study.protocol).leaky and may_leak(study):
         options.pop(ALLOW, None)
     return options
 
@@ -87,6 +93,47 @@ def check_stimuli(
             "leave these families out, or pass --allow-leakage: every result is stamped"
         )
     return (f"{found}; its label can be learned by heart",)
+
+
+def check_pretrained(study: Study, inputs: "StudyInputs") -> tuple[str, ...]:
+    """Return a sentence for each model whose encoders have seen data that are scored.
+
+    Parameters
+    ----------
+    study : Study
+        What is asked.
+    inputs : StudyInputs
+        Families, and where the windows come from.
+
+    Raises
+    ------
+    CallError
+        If there is one and that is not allowed.
+    CheckpointError
+        If a folder holds no finished pre-training, or one of other electrodes or bands.
+    """
+    from physioemo.experiments.pretrained_encoders import require_same_axes, seen_in_pretraining
+
+    told = []
+    for model in study.models:
+        folder = model.options.get(_PRETRAINED)
+        if not folder:
+            continue
+        require_same_axes(str(folder), inputs.coords)
+        seen = seen_in_pretraining(str(folder), inputs.sources)
+        if seen:
+            listed = ", ".join(seen[:_SHOWN]) + (", ..." if len(seen) > _SHOWN else "")
+            told.append(
+                f"the encoders of {model.label} were pre-trained on {len(seen)} of the recordings "
+                f"that are tested ({listed})"
+            )
+    if told and study.protocol_options.get(ALLOW) is not True:
+        raise CallError(
+            f"found that {'; '.join(told)}, expected others: windows that were seen, even without "
+            "their ratings, are no new windows; pre-train on other recordings, or pass "
+            "--allow-leakage: every result is stamped"
+        )
+    return tuple(told)
 
 
 def _stimulus_names(inputs: "StudyInputs", families: list[str]) -> np.ndarray:

@@ -42,10 +42,11 @@ SETTINGS: dict[str, type] = {
     "rating_weight": float,
     "context": str,
     "pooling": str,
+    "pretrained": str,
 }
 """The fields of the file and what each is."""
 
-_MORE = ("trust", "heads", "rating_weight", "context", "pooling")
+_MORE = ("trust", "heads", "rating_weight", "context", "pooling", "pretrained")
 """What a decoder of the EEG alone may have as well, if it is a fused one."""
 _OF_FUSED = (
     "families",
@@ -103,6 +104,8 @@ def read_train_file(path: str | Path) -> dict[str, Any]:
         raise CallError(f"{path}: {error}") from error
     if "stimuli" in settings:  # seen from the file's folder
         settings["stimuli"] = [str(path.parent / p) for p in settings["stimuli"]]
+    if "pretrained" in settings:
+        settings["pretrained"] = str(path.parent / settings["pretrained"])
     return settings
 
 

@@ -43,9 +43,10 @@ _RECORDING = "recording"
 @click.option("--hrv-window-seconds", default=30.0, show_default=True)
 @click.option(
     "--stimuli",
+    multiple=True,
     type=click.Path(path_type=Path),
-    help="Files that were shown, a folder or a table (TOML, CSV), for audio, audio-descriptors, "
-    "video, video-descriptors.",
+    help="Files that were shown, folders or tables of them (TOML, CSV), for the features audio, "
+    "audio-descriptors, video, video-descriptors; repeatable.",
 )
 @click.option("--allow-missing-stimuli", is_flag=True, help="Mask stimuli that have no file.")
 @click.option("--stimulus-mels", default=128, show_default=True, help="Bands of audio.")
@@ -136,7 +137,7 @@ def _sources(dataset: str, path: Path, overrides: Overrides) -> tuple[list[Any],
 def _stimuli(options: dict[str, Any]) -> Any:
     """Return the files that were shown, if they are given."""
     where, allow = options.pop("stimuli"), options.pop("allow_missing_stimuli")
-    if where is None:
+    if not where:
         return None
     from physioemo.features.stimulus_files import find_stimuli
 

@@ -107,6 +107,8 @@ def preprocess(
     total, done = sum(sizes.values()), 0.0
     outcomes: dict[str, dict[str, Any]] = {}
     for outcome in _run(sources, workshop, jobs, scheduler, stimuli):
+        if outcome["wrong_call"]:
+            raise CallError(outcome["error"])  # the recipe is wrong, not the file
         outcomes[outcome["source"]] = outcome
         done += sizes[outcome["source"]]
         if on_progress:
@@ -174,13 +176,14 @@ def process_source(
 ) -> dict[str, Any]:
     """Compute the parts of one source that are not there yet; return what was done.
 
-    A file that cannot be used is reported, not raised: the others go on.
+    A file that cannot be used is reported, not raised: the others go on. So is a wrong call, which
+    dask would try again and again.
     """
     workshop = Workshop(out, recipe)
     try:
         prints = _fingerprints(source.files)
         if workshop.finished(source.name, prints) is not None:
-            return {"source": source.name, "reused": True, "error": ""}
+            return _outcome(source, reused=True)
         workshop.begin(source.name, prints)
         names: list[str] = []
         for recording in one_at_a_time(source.read()):
@@ -193,11 +196,15 @@ def process_source(
         if not names:
             raise DataError(f"found no recording in {source.files[0]}, expected at least one")
         workshop.finish(source.name, prints, names)
-    except CallError:
-        raise  # the recipe is wrong, not the file
     except PhysioEmoError as error:
-        return {"source": source.name, "reused": False, "error": f"{error}"}
-    return {"source": source.name, "reused": False, "error": ""}
+        return _outcome(source, error=f"{error}", wrong_call=isinstance(error, CallError))
+    return _outcome(source)
+
+
+def _outcome(
+    source: Source, *, reused: bool = False, error: str = "", wrong_call: bool = False
+) -> dict[str, Any]:
+    return {"source": source.name, "reused": reused, "error": error, "wrong_call": wrong_call}
 
 
 def _fingerprints(files: Sequence[Path]) -> dict[str, str]:

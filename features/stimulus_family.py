@@ -28,6 +28,7 @@ __all__ = ["STIMULUS_FAMILIES", "StimulusCut", "StimulusFamily", "stimulus_value
 
 # A window that ends with its trial has not seen what comes after it.
 _BEFORE_SECONDS = 1e-9
+_WINDOWS_AT_ONCE = 500  # with their pictures they take some 100 MB
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class StimulusCut:
         return StimulusRecipe(self.n_mels, self.rows_per_second, self.picture_px)
 
     def layout(self, window_seconds: float) -> StimulusLayout:
-        """Return what a window holds."""
-        return StimulusLayout(window_seconds, self.n_pictures)
+        """Return what a window holds; selected pictures are in no family."""
+        return StimulusLayout(window_seconds, self.n_pictures, n_selected=1)
 
     def fingerprint(self, window_seconds: float) -> str:
         """Return the hash of everything but the files that changes a bit of the result."""
@@ -203,12 +204,15 @@ def stimulus_values(
         If a file has other bytes than what was shown, or cannot be decoded.
     """
     ends = np.asarray(end_seconds, float) - _BEFORE_SECONDS
-    tokens = _tokens(recording, ends, files, cut, window_seconds)
-    found = {}
-    for family in families:
-        shape = tuple(map(len, family.coords(cut, window_seconds).values()))
-        values = np.full((len(ends), *shape), np.nan, np.float32)
-        found[family.name] = values if tokens is None else family.take(tokens)
+    shapes = {f.name: tuple(map(len, f.coords(cut, window_seconds).values())) for f in families}
+    found = {n: np.full((len(ends), *s), np.nan, np.float32) for n, s in shapes.items()}
+    for first in range(0, len(ends), _WINDOWS_AT_ONCE):
+        part = slice(first, first + _WINDOWS_AT_ONCE)
+        tokens = _tokens(recording, ends[part], files, cut, window_seconds)
+        if tokens is None:
+            break
+        for family in families:
+            found[family.name][part] = family.take(tokens)
     return found
 
 

@@ -13,7 +13,7 @@ they are called otherwise; its paths are seen from its own folder::
 import csv
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from physioemo.features.stimulus_cache import stimulus_features
 from physioemo.features.stimulus_features import StimulusFeatures, StimulusRecipe
 from physioemo.media import sha256_of
 
-__all__ = ["StimulusFiles", "find_stimuli"]
+__all__ = ["StimulusFiles", "content_name", "find_stimuli"]
 
 _TABLES = (".toml", ".csv")
 _COLUMNS = ("stimulus", "file")
@@ -132,15 +132,31 @@ class StimulusFiles:
         return {name: made[key] for name, key in wanted.items()}
 
 
-def find_stimuli(
-    where: str | Path, *, cache: str | Path | None = None, allow_missing: bool = False
-) -> StimulusFiles:
-    """Return the stimuli of a folder or of a table.
+def content_name(stimulus: str, sha256: Mapping[str, str]) -> str | None:
+    """Return the SHA-256 of a stimulus's file, by its name with or without the ending.
 
     Parameters
     ----------
-    where : str or Path
-        A folder of files that are called like the stimuli, or a table (.toml, .csv).
+    stimulus : str
+        As a trial names it.
+    sha256 : mapping of str to str
+        Of the files of stimuli.
+    """
+    return sha256.get(stimulus) or sha256.get(Path(stimulus).stem)
+
+
+def find_stimuli(
+    where: str | Path | Sequence[str | Path],
+    *,
+    cache: str | Path | None = None,
+    allow_missing: bool = False,
+) -> StimulusFiles:
+    """Return the stimuli of folders, of tables, or single ones.
+
+    Parameters
+    ----------
+    where : str, Path or sequence of them
+        A folder of files that are called like the stimuli, such a file, or a table (.toml, .csv).
     cache : str or Path, optional
         Folder of what was decoded.
     allow_missing : bool
@@ -151,19 +167,34 @@ def find_stimuli(
     CallError
         If there is nothing of the kind, a file is not there, or two files have one name.
     """
-    where = Path(where)
-    if where.is_dir():
-        paths = _of_folder(where)
-    elif where.is_file() and where.suffix.casefold() in _TABLES:
-        paths = _of_table(where)
-    else:
-        raise CallError(
-            f"found {'a file that is no table' if where.is_file() else 'nothing'} at {where}, "
-            "expected a folder of the files that were shown, or a table of them (.toml, .csv); "
-            "check --stimuli"
-        )
-    kept = None if cache is None else Path(cache).resolve()
-    return StimulusFiles({k: p.resolve() for k, p in paths.items()}, kept, allow_missing)
+    paths: dict[str, Path] = {}
+    for place in [where] if isinstance(where, str | Path) else where:
+        for name, path in _found_at(Path(place)).items():
+            if paths.setdefault(name, path) != path:
+                raise _twice(name, paths[name], path)
+    kept = None if cache is None else Path(cache).absolute()
+    return StimulusFiles({k: p.absolute() for k, p in paths.items()}, kept, allow_missing)
+
+
+def _found_at(place: Path) -> dict[str, Path]:
+    if place.is_dir():
+        return _of_folder(place)
+    if place.is_file() and place.suffix.casefold() in _TABLES:
+        return _of_table(place)
+    if place.is_file() and _is_media(place):
+        return {place.stem: place}
+    what = "a file that is neither film nor table" if place.is_file() else "nothing"
+    raise CallError(
+        f"found {what} at {place}, expected a folder of the files that were shown, one of them, or "
+        "a table of them (.toml, .csv); check --stimuli"
+    )
+
+
+def _twice(name: str, one: Path, other: Path) -> CallError:
+    return CallError(
+        f"found {one} and {other} for the stimulus {name!r}, expected one file; leave one out, or "
+        "say in a table which it is"
+    )
 
 
 def _of_folder(folder: Path) -> dict[str, Path]:
@@ -171,10 +202,7 @@ def _of_folder(folder: Path) -> dict[str, Path]:
     # Licences, subtitles and tables lie beside films.
     for path in sorted(p for p in folder.iterdir() if p.is_file() and _is_media(p)):
         if path.stem in found:
-            raise CallError(
-                f"found {found[path.stem].name} and {path.name} in {folder} for the stimulus "
-                f"{path.stem!r}, expected one file; leave one out, or say in a table which it is"
-            )
+            raise _twice(path.stem, found[path.stem], path)
         found[path.stem] = path
     if not found:
         raise CallError(

@@ -1,6 +1,6 @@
 """Begin with encoders that were pre-trained."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from physioemo.errors import CallError, CheckpointError
@@ -11,7 +11,11 @@ __all__ = ["use_pretrained"]
 
 
 def use_pretrained(
-    model: FusedModel, folder: str | Path, modalities: Sequence[str] | None = None
+    model: FusedModel,
+    folder: str | Path,
+    modalities: Sequence[str] | None = None,
+    *,
+    names: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Give a model's encoders the weights of a pre-trained model's; the fusion is left alone.
 
@@ -23,6 +27,8 @@ def use_pretrained(
         What ``physioemo pretrain`` wrote, or any saved fused model.
     modalities : sequence of str, optional
         Which; by default all that both have.
+    names : mapping of str to str, optional
+        What a modality of the model is called there, where it is called otherwise.
 
     Returns
     -------
@@ -42,24 +48,25 @@ def use_pretrained(
             f"found a {type(source).__name__} in {folder}, expected a fused model; give the folder "
             "that 'physioemo pretrain' wrote"
         )
-    wanted = list(modalities or (m for m in model.encoders if m in source.encoders))
+    there = {m: (names or {}).get(m, m) for m in model.encoders}
+    wanted = list(modalities or (m for m in there if there[m] in source.encoders))
     unknown = [m for m in wanted if m not in model.encoders]
     if unknown:
         raise CallError(
             f"found the modality {unknown[0]!r}, expected some of {', '.join(model.encoders)}"
         )
-    if not wanted or any(m not in source.encoders for m in wanted):
+    if not wanted or any(there[m] not in source.encoders for m in wanted):
         raise CheckpointError(
             f"found encoders of {', '.join(source.encoders)} in {folder}, expected "
             f"{', '.join(wanted or model.encoders)}; name the modalities as in pre-training"
         )
     for name in wanted:
-        mine, theirs = (m.config["encoders"][name] for m in (model, source))
+        mine, theirs = model.config["encoders"][name], source.config["encoders"][there[name]]
         if mine != theirs:
             raise CheckpointError(
                 f"found the encoder {theirs} of {name!r} in {folder}, expected {mine}; build the "
                 "model as in pre-training"
             )
     for name in wanted:
-        model.encoders[name].load_state_dict(source.encoders[name].state_dict())
+        model.encoders[name].load_state_dict(source.encoders[there[name]].state_dict())
     return wanted

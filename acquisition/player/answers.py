@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from physioemo.acquisition.player.continuous import ContinuousRating
 from physioemo.acquisition.player.item import Item
 from physioemo.errors import CallError
 
@@ -20,6 +21,9 @@ class Answers(Protocol):
 
     def answer(self, item: Item) -> dict[str, float]:
         """Return the answer to a rating item by dimension."""
+
+    def pointing(self, item: Item, rating: ContinuousRating) -> dict[str, float]:
+        """Return to where the pointer is moved while an item is shown; empty: nowhere."""
 
 
 class SimulatedAnswers:
@@ -47,6 +51,15 @@ class SimulatedAnswers:
             if step:
                 value = low + round((value - low) / step) * step
             values[dimension] = float(value)
+        return values
+
+    def pointing(self, item: Item, rating: ContinuousRating) -> dict[str, float]:
+        """Return to where the pointer is moved while an item is shown."""
+        values = {}
+        for dimension in rating.dimensions:
+            word = [self.seed, item.trial or 0, *b"pointer", *dimension.encode()]
+            draw = np.random.default_rng(word).uniform(rating.minimum, rating.maximum)
+            values[dimension] = float(draw)
         return values
 
 
@@ -87,6 +100,10 @@ class FileAnswers:
             values[dimension] = float(value or 0)
         return values
 
+    def pointing(self, item: Item, rating: ContinuousRating) -> dict[str, float]:
+        """Return nothing: a file answers pages alone."""
+        return {}
+
 
 class ToldAnswers:
     """Answers that come with each item, from the program that leads the player."""
@@ -105,6 +122,24 @@ class ToldAnswers:
             If none came, or not within the scale.
         """
         return FileAnswers({str(item.trial): self.told}, "what was told").answer(item)
+
+    def pointing(self, item: Item, rating: ContinuousRating) -> dict[str, float]:
+        """Return to where the pointer is moved while an item is shown; empty if not told.
+
+        Raises
+        ------
+        CallError
+            If what was told is not within the scale.
+        """
+        for dimension in self.told:
+            value = self.told[dimension]
+            if dimension in rating.dimensions and not rating.minimum <= value <= rating.maximum:
+                raise CallError(
+                    f"found {dimension} = {value!r} for the continuous rating of trial "
+                    f"{item.trial}, expected a number from {rating.minimum:g} to "
+                    f"{rating.maximum:g}"
+                )
+        return {d: float(v) for d, v in self.told.items() if d in rating.dimensions}
 
 
 def read_answers(text: str) -> Answers:

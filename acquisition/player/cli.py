@@ -72,6 +72,9 @@ def play(
 def _play(playlist: Any, options: dict[str, Any], as_json: bool) -> int:
     from physioemo.acquisition.player.session import play_playlist
 
+    def warn(text: str) -> None:
+        click.secho(f"! {text}", fg="red", err=True)
+
     def tell(n: int, report: Any) -> None:
         if not as_json:
             click.echo(_line(n, report))
@@ -81,7 +84,9 @@ def _play(playlist: Any, options: dict[str, Any], as_json: bool) -> int:
         click.echo(f"Playing {what}: {n} item{'' if n == 1 else 's'}. Escape ends it.")
         if options["answers"]:
             click.echo("Answers are SIMULATED: no person is asked.")
-    report = play_playlist(playlist, on_item=tell, **options)
+        if playlist.continuous is not None:
+            click.echo(f"Rated all the while: {playlist.continuous.words()}.")
+    report = play_playlist(playlist, on_item=tell, on_problem=warn, **options)
     if as_json:
         items = [item.to_dict() for item in report.items]
         click.echo(json.dumps({"reason": report.reason, "items": items}, indent=2))

@@ -1,10 +1,11 @@
 """The player as a child process that shows what it is told, one JSON line at a time.
 
 The parent writes ``{"do": "show", "item": {...}, "id": 1}`` (with ``"answers": {...}`` for
-``--answers told``), ``{"do": "stop"}``, ``{"do": "feedback", "value": 0.7}`` and ``{"do":
-"quit"}``; the child answers ``{"event": "ready"}``, ``{"id": 1, "event": "started",
+``--answers told``), ``{"do": "stop"}``, ``{"do": "feedback", "value": 0.7}``, ``{"do": "end"}``
+and ``{"do": "quit"}``; the child answers ``{"event": "ready"}``, ``{"id": 1, "event": "started",
 "lsl_seconds": ...}``, ``{"id": 1, "event": "rating", "values": {...}, "seconds": ...}``, ``{"id":
-1, "event": "ended", "reason": ...}`` and ``{"event": "error", "text": ...}``. Two threads read the
+1, "event": "ended", "reason": ...}``, ``{"event": "problem", "text": ...}`` and ``{"event":
+"error", "text": ...}``. Two threads read the
 child's pipes, so it works wherever processes do.
 """
 
@@ -154,6 +155,18 @@ class PlayerProcess:
             If the child has died.
         """
         self._send({"do": "stop"})
+
+    def end(self) -> None:
+        """Say in the markers that the session is over; streams go on until :meth:`close`.
+
+        A recorder that ends in between finds a continuous rating whole to its end.
+
+        Raises
+        ------
+        StreamError
+            If the child has died.
+        """
+        self._send({"do": "end"})
 
     def feedback(self, value: float, *, output: str = "bar") -> None:
         """Show the participant a value from 0 to 1 while the item lasts.

@@ -61,13 +61,15 @@ def run_controlled(
             windowed=windowed,
             answers=answers,
             asked_to_stop=inbox.asked_to_stop,
+            on_problem=lambda text: voice.say(event="problem", text=text),
             on_start=lambda number, stamp: voice.say(event="started", lsl_seconds=stamp),
         ) as stage:
             wait_for_listeners(stage, wait_seconds)
             mark_session(stage, "session_start", title=playlist.title)
             voice.say(event="ready")
-            _Servant(stage, inbox, voice, answers).serve()
-            mark_session(stage, "session_stop", reason="finished")
+            servant = _Servant(stage, inbox, voice, answers)
+            servant.serve()
+            servant.end()
     except PhysioEmoError as error:
         voice.say(event="error", text=str(error))
         raise
@@ -82,6 +84,7 @@ class _Servant:
         self.stage, self.inbox, self.voice, self.answers = stage, inbox, voice, answers
         self.number = 0
         self.trials: set[int] = set()
+        self.is_over = False
 
     def serve(self) -> None:
         """Obey until the end."""
@@ -106,8 +109,18 @@ class _Servant:
             if isinstance(self.answers, ToldAnswers):
                 self.answers.told = command.get("answers", {})
             self._show(make_item(command.get("item", {})))
+        elif what == "end":
+            self.end()
         elif what not in ("stop", "feedback"):  # nothing is shown that these could be about
-            raise CallError(f"found do = {what!r}, expected 'show', 'stop', 'feedback' or 'quit'")
+            raise CallError(
+                f"found do = {what!r}, expected 'show', 'stop', 'feedback', 'end' or 'quit'"
+            )
+
+    def end(self) -> None:
+        """Say once that the session is over."""
+        if not self.is_over:
+            mark_session(self.stage, "session_stop", reason="finished")
+        self.is_over = True
 
     def _show(self, item: Item) -> None:
         is_trial = item.kind in STIMULUS_KINDS and item.trial is not None
@@ -186,7 +199,7 @@ class _Inbox:
                     self.on_feedback(float(value), is_volume=volume)
             if command.get("do") == "stop":
                 self._commands.remove(command)
-            if command.get("do") in ("stop", "show"):
+            if command.get("do") in ("stop", "show", "end"):
                 return "stopped"
         return None
 

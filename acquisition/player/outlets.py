@@ -1,4 +1,4 @@
-"""The three streams of the player: flips, markers, ratings."""
+"""The streams of the player: flips, markers, ratings, and a continuous rating if one is asked."""
 
 import json
 import socket
@@ -11,6 +11,7 @@ import numpy as np
 
 from physioemo import __version__
 from physioemo.acquisition.lsl import make_outlet, push
+from physioemo.acquisition.player.continuous import CONTINUOUS, CONTINUOUS_TYPE, ContinuousRating
 from physioemo.acquisition.player.playlist import UNMEASURED, DisplaySettings, Playlist
 from physioemo.acquisition.player.screen import Geometry
 from physioemo.description import StreamDescription
@@ -31,6 +32,8 @@ FRAME_CHANNELS = ("frame", "pts", "lateness", "dropped", "item")
 _FRAME_UNITS = ("count", "s", "s", "count", "count")
 _GRACE_SECONDS = 2.0
 _SETTLE_SECONDS = 1.0
+# LSL's own word for a stream that must not be evened out on reading.
+_SYNC = "<synchronization><can_drop_samples>true</can_drop_samples></synchronization>"
 
 Scale = tuple[float, float]
 
@@ -64,6 +67,8 @@ class PlayerOutlets:
         What else is known of the display.
     simulated : bool
         Whether a program answers: markers and ratings are then marked as simulated.
+    device : str
+        With what is rated continuously, where it is.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class PlayerOutlets:
         display: Mapping[str, str],
         *,
         simulated: bool = False,
+        device: str = "",
     ) -> None:
         header = _header(playlist, geometry, display)
         frames = _describe(FRAMES, "Frames", FRAME_CHANNELS, _FRAME_UNITS, "double64", header)
@@ -89,6 +95,10 @@ class PlayerOutlets:
             description = _describe(name, stype, channels, units, "double64", "")
             self._ratings[scale] = (names, make_outlet(description, simulated=simulated))
         self._answers: dict[tuple[Scale, int], dict[str, float]] = {}
+        rating = playlist.continuous
+        self._continuous = None
+        if rating is not None:
+            self._continuous = make_outlet(_describe_rating(rating, device), simulated=simulated)
 
     def wait_for_listeners(self, seconds: float) -> bool:
         """Wait until somebody listens to every stream, at most `seconds`; tell whether."""
@@ -127,15 +137,25 @@ class PlayerOutlets:
                 row = [trial, *(known.get(name, np.nan) for name in names)]
                 push(outlet, np.array([row], float), np.array([stamp]))
 
-    def close(self) -> None:
-        """Close the streams once their listeners have had time to take what was sent."""
+    def send_continuous(self, values: np.ndarray, stamp: float) -> None:
+        """Publish a sample of the continuous rating; NaN where nothing is rated."""
+        push(self._continuous, values[None], np.array([stamp]))
+
+    def linger(self) -> None:
+        """Give listeners time to take what was sent."""
         if any(outlet.have_consumers() for outlet in self._all()):
             time.sleep(_GRACE_SECONDS)
+
+    def close(self) -> None:
+        """Close the streams."""
         del self._frames, self._markers
         self._ratings.clear()
+        self._continuous = None
 
     def _all(self) -> list[Any]:
-        return [self._frames, self._markers, *(outlet for _, outlet in self._ratings.values())]
+        rated = [] if self._continuous is None else [self._continuous]
+        pages = [outlet for _, outlet in self._ratings.values()]
+        return [self._frames, self._markers, *pages, *rated]
 
 
 def _describe(
@@ -145,18 +165,48 @@ def _describe(
     units: tuple[str, ...],
     channel_format: str,
     header: str,
+    sfreq: float = 0.0,
 ) -> StreamDescription:
     place = f"physioemo-player-{socket.gethostname()}"
     return StreamDescription(
         name=name,
         stype=stype,
-        sfreq=0.0,
+        sfreq=sfreq,
         ch_names=channels,
         units=units,
         channel_format=channel_format,
         source_id=f"{place}-{name.removeprefix('PhysioEmo-')}",
         xml=header,
     )
+
+
+def _describe_rating(rating: ContinuousRating, device: str) -> StreamDescription:
+    names, n = rating.dimensions, len(rating.dimensions)
+    channels = "".join(
+        "<channel>{}</channel>".format(
+            _tags(
+                {
+                    "minimum": f"{rating.minimum:g}",
+                    "maximum": f"{rating.maximum:g}",
+                    "axis": axis,
+                    "device": device,
+                }
+            )
+        )
+        for axis in rating.axes
+    )
+    about = {
+        "version": __version__,
+        "device": device,
+        "gauge": str(rating.gauge).lower(),
+        "missing": "no stimulus on screen, or not moved since it began, or no device",
+    }
+    header = (
+        f"<info><desc>{_SYNC}<channels>{channels}</channels><continuous_rating>{_tags(about)}"
+        "</continuous_rating></desc></info>"
+    )
+    units = (rating.unit,) * n
+    return _describe(CONTINUOUS, CONTINUOUS_TYPE, names, units, "float32", header, rating.sfreq)
 
 
 def _header(playlist: Playlist, geometry: Geometry, display: Mapping[str, str]) -> str:
@@ -186,9 +236,7 @@ def _header(playlist: Playlist, geometry: Geometry, display: Mapping[str, str]) 
             }
             files.append(f"<file>{_tags(about)}</file>")
     player = f"<player>{_tags(facts)}<files>{''.join(files)}</files></player>"
-    # LSL's own word for a stream that must not be evened out on reading.
-    sync = "<synchronization><can_drop_samples>true</can_drop_samples></synchronization>"
-    return f"<info><desc>{sync}{player}</desc></info>"
+    return f"<info><desc>{_SYNC}{player}</desc></info>"
 
 
 def _measured(value: float | None) -> str:

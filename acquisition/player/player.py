@@ -13,11 +13,18 @@ from typing import Any
 from physioemo.acquisition.player.answers import Answers
 from physioemo.acquisition.player.drawing import contrast_colour, draw_fixation, draw_paragraph
 from physioemo.acquisition.player.frame_source import FrameSource, ReadyFrame
-from physioemo.acquisition.player.item import STIMULUS_KINDS, Item
+from physioemo.acquisition.player.gauge import Gauge
+from physioemo.acquisition.player.item import Item
+from physioemo.acquisition.player.item_markers import (
+    rating_markers,
+    start_markers,
+    stop_markers,
+)
 from physioemo.acquisition.player.item_report import ItemReport, sound_drift
 from physioemo.acquisition.player.outlets import PlayerOutlets
 from physioemo.acquisition.player.prepared import Prepared
 from physioemo.acquisition.player.rating_page import make_page
+from physioemo.acquisition.player.sampler import RatingSampler
 from physioemo.acquisition.player.screen import Screen
 from physioemo.acquisition.player.sound import (
     Clock,
@@ -35,6 +42,7 @@ NOTHING = 0
 _POLL_SECONDS = 0.004
 _SPIN_SECONDS = 0.0008
 _LATE_DECODING_SECONDS = 0.02
+_GAUGE_SECONDS = 0.04
 
 
 class Player:
@@ -50,6 +58,8 @@ class Player:
         The sound card; None plays nothing.
     answers : Answers or None
         Who answers in the participant's place.
+    sampler : RatingSampler or None
+        What publishes a continuous rating; None without one.
     asked_to_stop : callable
         Asked all the time; a reason ends the item.
     on_start : callable
@@ -65,12 +75,13 @@ class Player:
         sound: SoundDevice | None,
         *,
         answers: Answers | None = None,
+        sampler: RatingSampler | None = None,
         asked_to_stop: Callable[[], str | None] = lambda: None,
         on_start: Callable[[int, float], None] = lambda number, stamp: None,
         on_flip: Callable[[int, int, float], None] = lambda item, frame, stamp: None,
     ) -> None:
         self.screen, self.outlets, self.sound = screen, outlets, sound
-        self.answers, self.asked_to_stop = answers, asked_to_stop
+        self.answers, self.sampler, self.asked_to_stop = answers, sampler, asked_to_stop
         self.on_start, self.on_flip = on_start, on_flip
         self._pygame = import_pygame()
         self._events: list[Any] = []
@@ -79,6 +90,8 @@ class Player:
         self._n_blank = 0
         self._clock: Clock | None = None
         self._show_again: Callable[[], None] | None = None
+        self._is_rated = False
+        self._gauge_drawn, self._gauge_is_late = -math.inf, False
 
     def set_feedback(self, value: float, *, is_volume: bool = False) -> None:
         """Show the participant a value while the item lasts.
@@ -110,8 +123,11 @@ class Player:
         report = ItemReport(number, item.kind, item.name)
         self._reason, self._events = None, []
         self.screen.feedback = None
+        self._is_rated = self.sampler is not None and self.sampler.begin(item)
+        self._hear_devices()
         self._pygame.event.clear()
         try:
+            self._set_gauge(None)
             if item.kind == "video":
                 self._show_video(report, prepared)
             elif item.is_rating:
@@ -126,6 +142,9 @@ class Player:
                 self._clock.stop()  # before the file of its sound is removed
                 self._clock = None
             self._show_again = None
+            if self.sampler is not None:
+                self.sampler.hide()
+            self._is_rated, self.screen.gauge = False, None
             prepared.close()
             self._end(report, item)
         return report
@@ -140,6 +159,7 @@ class Player:
     def idle(self, seconds: float) -> None:
         """Let the window answer the system for a while."""
         self._pygame.event.pump()
+        self._hear_devices()
         time.sleep(seconds)
 
     def _show_video(self, report: ItemReport, prepared: Prepared) -> None:
@@ -223,7 +243,7 @@ class Player:
     def _wait_for_key(self, report: ItemReport) -> None:
         began = time.perf_counter()
         while not self._stopped():
-            if any(e.type == self._pygame.KEYDOWN for e in self._take_events()):
+            if any(self._is_key(e) for e in self._take_events()):
                 break
             if self.answers and time.perf_counter() - began >= self.answers.delay_seconds:
                 break
@@ -260,17 +280,7 @@ class Player:
     def _publish_rating(self, report: ItemReport, item: Item, began: float) -> None:
         stamp, trial = _now(), item.trial or 0
         report.answer_seconds = round(stamp - began, 4)
-        for dimension, value in report.values.items():
-            low, high = item.rated[dimension]
-            marker = {
-                "event": "rating",
-                "item": report.number,
-                "trial": trial,
-                "dimension": dimension,
-                "value": value,
-                "scale": [low, high],
-                "seconds": report.answer_seconds,
-            }
+        for marker in rating_markers(report, trial, item.rated):
             self.outlets.send_marker(marker, stamp)
         self.outlets.send_rating(trial, report.values, item.rated, stamp)
 
@@ -291,53 +301,19 @@ class Player:
         self.outlets.send_flip(frame, pts, lateness, dropped, report.number, stamp)
         if math.isnan(report.onset_seconds):
             report.onset_seconds = stamp
-            self._announce(report, prepared, stamp)
+            if self._is_rated and self.sampler is not None:
+                self.sampler.show()
+            for marker in start_markers(report, prepared, self.screen):
+                self.outlets.send_marker(marker, stamp)
             self.on_start(report.number, stamp)
         self.on_flip(report.number, frame, stamp)
-
-    def _announce(self, report: ItemReport, prepared: Prepared, stamp: float) -> None:
-        item, file, place = prepared.item, prepared.file, self.screen.geometry()
-        content: dict[str, Any] = {
-            "event": "item_start",
-            "item": report.number,
-            "kind": item.kind,
-            "trial": item.trial,
-            "stimulus": item.name,
-            "clock": report.clock,
-            "window": list(place.window),
-            "window_position": list(place.position),
-            "screen": list(place.screen),
-            "latency_seconds": self.screen.settings.latency_seconds,
-        }
-        if file is not None:
-            content["file"], content["sha256"] = file.path.name, file.sha256
-            content["rate"] = None if file.rate is None else str(file.rate)
-            content["size"] = None if file.size is None else list(file.size)
-            content["start_seconds"] = item.start_seconds
-        if prepared.rect is not None:
-            content["rect"] = list(prepared.rect)
-        known = {k: v for k, v in content.items() if v is not None and v != ""}
-        self.outlets.send_marker(known, stamp)
-        if item.kind in STIMULUS_KINDS and item.trial is not None:
-            start = {"event": "trial_start", "trial": item.trial, "stimulus": item.name}
-            if file is not None:
-                start["sha256"] = file.sha256
-            self.outlets.send_marker(start, stamp)
 
     def _end(self, report: ItemReport, item: Item) -> None:
         report.stop_seconds = stamp = _now()
         if math.isnan(report.onset_seconds):
             return
-        end = {"item": report.number, "reason": report.reason}
-        if item.kind in STIMULUS_KINDS and item.trial is not None:
-            whole = report.reason in ("finished", "key", "stopped")
-            # An aborted trial has no end, so it is not in the table of trials.
-            event = "trial_stop" if whole else "trial_abort"
-            trial = {"event": event, "trial": item.trial, "reason": report.reason}
-            self.outlets.send_marker(trial, stamp)
-        if item.kind == "video":
-            end |= {"shown": report.n_shown, "dropped": report.n_dropped}
-        self.outlets.send_marker({"event": "item_stop", **end}, stamp)
+        for marker in stop_markers(report, item):
+            self.outlets.send_marker(marker, stamp)
 
     def _make_clock(self, prepared: Prepared) -> Clock:
         """Return the clock that leads an item; it is stopped when the item ends."""
@@ -374,12 +350,46 @@ class Player:
                 )
                 if is_escape or event.type == self._pygame.QUIT:
                     self._reason = self._reason or "aborted"
+                if self.sampler is not None:
+                    self.sampler.hear(event)
                 self._events.append(event)
+            self._follow_pointer(now)
         return self._reason is not None
 
     def _take_events(self) -> list[Any]:
         taken, self._events = self._events, []
         return taken
+
+    def _is_key(self, event: Any) -> bool:
+        """Tell whether an event is a key that is not the continuous rating's."""
+        rates = self._is_rated and self.sampler is not None and self.sampler.pointer.uses(event)
+        return event.type == self._pygame.KEYDOWN and not rates
+
+    def _hear_devices(self) -> None:
+        """Take what was plugged in or out while nothing was shown."""
+        if self.sampler is not None:
+            kinds = (self._pygame.JOYDEVICEADDED, self._pygame.JOYDEVICEREMOVED)
+            for event in self._pygame.event.get(kinds):
+                self.sampler.hear(event)
+
+    def _follow_pointer(self, now: float) -> None:
+        """Note where the pointer is; show it where nothing else draws."""
+        if not self._is_rated or self.sampler is None:
+            return
+        changed = self._set_gauge(self.sampler.note())
+        is_due = now - self._gauge_drawn >= _GAUGE_SECONDS
+        if self._show_again is not None and is_due and (changed or self._gauge_is_late):
+            self._gauge_drawn, self._gauge_is_late = now, False
+            self._show_again()
+        elif changed:
+            self._gauge_is_late = True
+
+    def _set_gauge(self, places: tuple[float, ...] | None) -> bool:
+        """Set what the next flip draws; tell whether it is something else."""
+        before, self.screen.gauge = self.screen.gauge, None
+        if self._is_rated and self.sampler is not None:
+            self.screen.gauge = Gauge.of(self.sampler.rating, places)
+        return self.screen.gauge != before
 
 
 def _now() -> float:

@@ -1,6 +1,7 @@
 """Playlists: a TOML file of what is shown when, checked as a whole before anything starts."""
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from physioemo.acquisition.player.continuous import (
+    AXES,
+    DEVICES,
+    LEAST_HZ,
+    MOST_HZ,
+    ContinuousRating,
+)
 from physioemo.acquisition.player.item import (
     STIMULUS_KINDS,
     Item,
@@ -77,12 +85,15 @@ class Playlist:
         In order; numbered from 1.
     files : tuple of StimulusFile or None
         What the file of each item is.
+    continuous : ContinuousRating or None
+        What is rated while stimuli are shown; None if nothing is.
     """
 
     title: str = ""
     display: DisplaySettings = field(default_factory=DisplaySettings)
     items: tuple[Item, ...] = ()
     files: tuple[StimulusFile | None, ...] = ()
+    continuous: ContinuousRating | None = None
 
 
 def _text(value: Any) -> str | None:
@@ -122,6 +133,30 @@ def _measured(value: Any) -> float | str | None:
     return value if good else None
 
 
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
+
+
+def _rate(value: Any) -> float | None:
+    number = _number(value)
+    return number if number is not None and LEAST_HZ <= number <= MOST_HZ else None
+
+
+def _device(value: Any) -> str | None:
+    return value if value in DEVICES else None
+
+
+def _axis(value: Any) -> str | None:
+    return value if value in AXES else None
+
+
+def _dimensions(value: Any) -> tuple[str, ...] | None:
+    good = isinstance(value, list) and len(value) in (1, 2)
+    good = good and all(_text(v) for v in value) and len(set(value)) == len(value)
+    return tuple(value) if good else None
+
+
 _TOP = {"title": (_text, 'a text such as "Affect study A"')}
 _MEASURED = (_measured, f'what was measured, or "{UNMEASURED}"')
 _DISPLAY: dict[str, tuple[Callable[[Any], Any], str]] = {
@@ -135,6 +170,15 @@ _DISPLAY: dict[str, tuple[Callable[[Any], Any], str]] = {
     "photodiode": (_corner, f'"off" or one of {", ".join(CORNERS)}'),
     "barcode": (_switch, "true or false"),
     "sound": (_switch, "true or false"),
+}
+_CONTINUOUS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "dimensions": (_dimensions, 'one or two names such as ["valence", "arousal"]'),
+    "device": (_device, f"one of {', '.join(DEVICES)}"),
+    "axis": (_axis, f"one of {', '.join(AXES)}"),
+    "minimum": (_number, "a number such as 1"),
+    "maximum": (_number, "a number such as 9"),
+    "sfreq": (_rate, f"a rate from {LEAST_HZ:g} to {MOST_HZ:g} Hz"),
+    "gauge": (_switch, "true or false"),
 }
 
 
@@ -191,16 +235,18 @@ def parse_playlist(
         raise CallError(f"found no valid TOML in {where} ({error}); correct that line") from None
     page = _Page(text, where)
     display = _section(page, table.pop("display", {}), _DISPLAY, "display")
+    rated = _continuous(page, table.pop("continuous")) if "continuous" in table else None
     rows = table.pop("item", [])
     if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
         raise CallError(f"found 'item' without sections in {where}, expected [[item]] sections")
-    top = _section(page, table, _TOP, "", also=("display", "item"))
+    top = _section(page, table, _TOP, "", also=("display", "continuous", "item"))
     items = [_item(page, number, row, folder) for number, row in enumerate(rows, 1)]
     settings = DisplaySettings(**display)
     _refuse_contradictions(page, settings, items)
     _refuse_wrong_trials(page, items)
+    _refuse_nothing_to_rate(page, rated, items)
     files = tuple(_file(page, number, item) for number, item in enumerate(items, 1))
-    return Playlist(top.get("title", ""), settings, tuple(items), files)
+    return Playlist(top.get("title", ""), settings, tuple(items), files, rated)
 
 
 def _section(
@@ -233,6 +279,29 @@ def _section(
     return values
 
 
+def _continuous(page: "_Page", table: Any) -> ContinuousRating:
+    values = _section(page, table, _CONTINUOUS, "continuous")
+    if "dimensions" not in values:
+        raise CallError(
+            f"found no 'dimensions' in [continuous] {page.place('continuous')}, expected "
+            f"{_CONTINUOUS['dimensions'][1]}"
+        )
+    rating = ContinuousRating(**values)
+    if rating.maximum <= rating.minimum:
+        at = page.place("continuous", "maximum" if "maximum" in values else "minimum")
+        raise CallError(
+            f"found a scale from {rating.minimum:g} to {rating.maximum:g} in [continuous] {at}, "
+            "expected it to rise"
+        )
+    if "axis" in values and len(rating.dimensions) == 2:
+        raise CallError(
+            f"found an axis of two dimensions in [continuous] {page.place('continuous', 'axis')}, "
+            f"expected none: {rating.dimensions[0]} is horizontal and {rating.dimensions[1]} "
+            "vertical"
+        )
+    return rating
+
+
 def _item(page: "_Page", number: int, row: dict[str, Any], folder: Path | None) -> Item:
     try:
         return make_item(row, folder=folder)
@@ -261,6 +330,17 @@ def _refuse_contradictions(page: "_Page", settings: DisplaySettings, items: Sequ
                 f"item {number}: found a sound {page.place('item', '', number)} and sound = false "
                 "in [display], expected sound to be played"
             )
+
+
+def _refuse_nothing_to_rate(
+    page: "_Page", rated: ContinuousRating | None, items: Sequence[Item]
+) -> None:
+    trials = [i for i in items if i.kind in STIMULUS_KINDS and i.trial is not None]
+    if rated is not None and items and not trials:
+        raise CallError(
+            f"found [continuous] {page.place('continuous')} and no stimulus with 'trial', expected "
+            "one: a stimulus is rated while it is a trial"
+        )
 
 
 def _refuse_wrong_trials(page: "_Page", items: Sequence[Item]) -> None:

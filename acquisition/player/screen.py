@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from physioemo.acquisition.player.drawing import draw_feedback
+from physioemo.acquisition.player.gauge import Gauge, draw_gauge
 from physioemo.acquisition.player.marks import draw_barcode, draw_patch
 from physioemo.acquisition.player.playlist import DisplaySettings
 from physioemo.acquisition.player.sound import import_pygame
@@ -75,6 +76,7 @@ class Screen:
         self.driver = str(pygame.display.get_driver())
         self.background = pygame.Color(settings.background)
         self.feedback: float | None = None
+        self.gauge: Gauge | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -123,6 +125,8 @@ class Screen:
 
         if self.feedback is not None:
             draw_feedback(self.surface, self.feedback, self.background)
+        if self.gauge is not None:
+            draw_gauge(self.surface, self.gauge, self.background)
         if self.settings.barcode:
             draw_barcode(self.surface, frame, item)
         if self.settings.photodiode != "off":
@@ -164,5 +168,7 @@ def prepare_sdl(*, headless: bool) -> None:
     os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
     # Without it Windows scales the window, and pixels are no longer the screen's.
     os.environ.setdefault("SDL_WINDOWS_DPI_AWARENESS", "permonitorv2")
+    # A participant rates on, whichever window the experimenter has clicked on.
+    os.environ.setdefault("SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS", "1")
     if headless:
         os.environ["SDL_VIDEODRIVER"] = os.environ["SDL_AUDIODRIVER"] = "dummy"

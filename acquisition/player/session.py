@@ -13,7 +13,9 @@ from physioemo.acquisition.player.item_report import ItemReport
 from physioemo.acquisition.player.outlets import PlayerOutlets
 from physioemo.acquisition.player.player import Player
 from physioemo.acquisition.player.playlist import Playlist
+from physioemo.acquisition.player.pointer import make_pointer, require_device
 from physioemo.acquisition.player.prepared import Prepared, prepare
+from physioemo.acquisition.player.sampler import RatingSampler
 from physioemo.acquisition.player.screen import Screen
 from physioemo.acquisition.player.sound import MonotonicClock, SoundClock, SoundDevice
 from physioemo.errors import StreamError
@@ -74,6 +76,7 @@ def open_stage(
     windowed: bool = False,
     answers: Answers | None = None,
     needs_sound: bool = True,
+    on_problem: Callable[[str], None] = lambda text: None,
     **told: Any,
 ) -> Iterator[Stage]:
     """Open window, sound card and streams; close them at the end.
@@ -90,28 +93,41 @@ def open_stage(
         Who answers in the participant's place.
     needs_sound : bool
         Whether anything is heard.
+    on_problem : callable
+        Told what goes wrong with the device of a continuous rating.
     **told
         Passed to :class:`physioemo.acquisition.player.player.Player`.
 
     Raises
     ------
     StreamError
-        If there is no screen or no sound card.
+        If there is no screen, no sound card or not the device of the continuous rating.
     """
+    rating = playlist.continuous
+    if rating is not None and answers is None:
+        require_device(rating)
     settings = playlist.display
     if headless or windowed:
         settings = replace(settings, mode="window", monitor=0)
     playlist = replace(playlist, display=settings)
     screen = Screen(settings, headless=headless)
     with tempfile.TemporaryDirectory(prefix="physioemo-play-") as folder:
-        sound, outlets = None, None
+        sound, outlets, sampler = None, None, None
         try:
             sound = SoundDevice() if settings.sound and needs_sound else None
             display = _display_facts(screen, sound)
+            pointer = None if rating is None else make_pointer(rating, answers, on_problem)
             outlets = PlayerOutlets(
-                playlist, screen.geometry(), display, simulated=answers is not None
+                playlist,
+                screen.geometry(),
+                display,
+                simulated=answers is not None,
+                device="" if pointer is None else pointer.name,
             )
-            player = Player(screen, outlets, sound, answers=answers, **told)
+            if rating is not None and pointer is not None:
+                sampler = RatingSampler(rating, pointer, outlets.send_continuous)
+                sampler.start()
+            player = Player(screen, outlets, sound, answers=answers, sampler=sampler, **told)
 
             def prepared(item: Any, file: Any) -> Prepared:
                 return prepare(
@@ -126,6 +142,10 @@ def open_stage(
             player.show_background()
             yield Stage(player, screen, outlets, prepared)
         finally:
+            if outlets is not None:
+                outlets.linger()
+            if sampler is not None:
+                sampler.stop()
             if outlets is not None:
                 outlets.close()
             if sound is not None:
@@ -163,7 +183,8 @@ def play_playlist(
     Raises
     ------
     StreamError
-        If there is no screen, no sound card, or nobody to listen.
+        If there is no screen, no sound card, no joystick where one is to be moved, or nobody to
+        listen.
     UnreadableFileError
         If a file turns out to be damaged in the middle.
     """

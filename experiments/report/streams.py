@@ -35,7 +35,15 @@ if TYPE_CHECKING:
 __all__ = ["stream_blocks", "stream_problems"]
 
 # Streams that a person or a program writes may stand still without anything being wrong.
-_MAY_BE_FLAT = {"markers", "ratings", "prediction", "ground_truth", "stim", "other"}
+_MAY_BE_FLAT = {
+    "markers",
+    "ratings",
+    "continuous_rating",
+    "prediction",
+    "ground_truth",
+    "stim",
+    "other",
+}
 _COLUMNS = (
     "stream",
     "modality",

@@ -22,6 +22,7 @@ _MOST_RESTARTS = 3
 _LASTING_SECONDS = 20.0
 _SETTLE_SECONDS = 1.0
 _SEAL_SECONDS = 600.0
+_RETURN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ class BoothPlan:
         More of its options.
     events : str
         The source_id of the session's stream of events.
-    continuous : str
-        Name of the stream of a continuous rating; empty without one.
+    continuous : tuple of str
+        XPath predicates of the streams of continuous ratings: the recorder refuses to begin
+        without them.
     """
 
     decoder: Path
@@ -59,7 +61,7 @@ class BoothPlan:
     page: bool = True
     page_options: tuple[str, ...] = ()
     events: str = ""
-    continuous: str = ""
+    continuous: tuple[str, ...] = ()
 
 
 @dataclass
@@ -109,17 +111,31 @@ class Booth:
     def start_player(self) -> None:
         """Start the player, again if it has died.
 
+        One that comes back waits until the recorder has found its streams again, so that the next
+        trial is recorded from its start; for ten seconds at most, then the session goes on.
+
         Raises
         ------
         StreamError
             If it does not come.
         """
+        wait: tuple[str, ...] = ()
         if self.player is not None:
             self.player.close()
+            wait = ("--wait", f"{_RETURN_SECONDS:g}")
+        try:
+            self._start_player(wait)
+        except StreamError as error:
+            if not wait:
+                raise
+            self.on_problem(f"player: {error}")
+            self._start_player(())
+
+    def _start_player(self, wait: tuple[str, ...]) -> None:
         options = ["--answers", "told"] if self.plan.simulate is not None else []
         options += ["--windowed"] if self.plan.windowed else []
         self.player = PlayerProcess(
-            headless=self.plan.headless, playlist=self.plan.playlist, options=options
+            headless=self.plan.headless, playlist=self.plan.playlist, options=[*options, *wait]
         )
         self.player.start()
 
@@ -139,9 +155,8 @@ class Booth:
         else:
             theirs = f"starts-with(name,'Simulated-') and {here}"
             which = ("--stream", theirs, "--stream", ours)
-        if self.plan.continuous:
-            also = "--also" if self.plan.rig else "--stream"
-            which += (also, f"name='{self.plan.continuous}'")
+        for predicate in self.plan.continuous:
+            which += ("--also" if self.plan.rig else "--stream", predicate)
         self._start("recorder", ("record", str(self.recording), *which))
         journal = self.recording / JOURNAL
         deadline = time.monotonic() + _START_SECONDS
@@ -205,13 +220,17 @@ class Booth:
         return is_whole
 
     def close(self) -> dict[str, int | None]:
-        """Stop everything, the recorder last; return the exit codes."""
+        """Stop everything, what is recorded after the recorder; return the exit codes."""
         codes: dict[str, int | None] = {}
         if self.player is not None:
             with contextlib.suppress(StreamError):
-                codes["player"] = self.player.close()
-        for name in ("page", "decoder", "recorder", "participant"):
-            if name in self.followers:
+                self.player.end()
+        for name in ("page", "decoder", "recorder", "player", "participant"):
+            if name == "player" and self.player is not None:
+                # A continuous rating goes on as long as it is recorded.
+                with contextlib.suppress(StreamError):
+                    codes["player"] = self.player.close()
+            elif name in self.followers:
                 # Sealing a long recording takes its time; it is never cut short.
                 patience = _SEAL_SECONDS if name == "recorder" else 20.0
                 codes[name] = self.followers[name].stop(patience)

@@ -16,6 +16,7 @@ from physioemo.errors import PhysioEmoError, StreamError
 from physioemo.experiments.decoder import Decoder
 from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.session.booth import Booth
+from physioemo.experiments.session.continuous import simulated_pointing
 from physioemo.experiments.session.decisions import (
     Decision,
     DecisionInputs,
@@ -263,7 +264,8 @@ class Conductor:
         )
         self._say(f"trial {trial}/{self.n_trials}: {stimulus}")
         monitor = step if step.kind == "trial" and not self.reason else None
-        start, stop = self._show(self.protocol.item(stimulus, trial), monitor, stimulus)
+        item, moved = self.protocol.item(stimulus, trial), self._simulated_pointing(shown)
+        start, stop = self._show(item, monitor, stimulus, answers=moved)
         bounds = (start + self._window_seconds, stop)
         self._phase("rating" if step.ratings else "rest", step=step)
         given: dict[str, float] = {}
@@ -370,6 +372,8 @@ class Conductor:
             for event in player.events(_TURN_SECONDS):
                 if event["event"] in ("died", "closed"):
                     self._revive_player(event["text"])
+                if event["event"] == "problem":
+                    self._problem(str(event["text"]))
                 if event.get("id") != number:
                     continue
                 if event["event"] == "started":
@@ -521,6 +525,11 @@ class Conductor:
             value = 5 + 4 * evoked.get(dimension, 0.0) + _RATING_SD * draw.standard_normal()
             answers[dimension] = float(np.clip(np.round(value), 1, 9))
         return answers
+
+    def _simulated_pointing(self, shown: Any) -> dict[str, float] | None:
+        rating = self.protocol.ratings.continuous
+        is_simulated = self.booth.plan.simulate is not None
+        return simulated_pointing(rating, shown) if rating is not None and is_simulated else None
 
     def _now(self) -> float:
         import pylsl

@@ -4,6 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from physioemo.acquisition.player.continuous import (
+    AXES,
+    DEVICES,
+    LEAST_HZ,
+    MOST_HZ,
+    ContinuousRating,
+)
 from physioemo.experiments.session.fields import Field, named_list, number, one_of, switch, text
 from physioemo.experiments.session.fields import whole as whole_number
 from physioemo.prediction import DIMENSIONS
@@ -40,7 +47,7 @@ _QUESTIONS = {
     "liking": ("How much did you like it?", ("not at all", "very much")),
     "familiarity": ("How well did you know it?", ("not at all", "very well")),
 }
-_LOWEST, _HIGHEST = 1.0, 9.0
+_LOWEST, _HIGHEST, _MOST_SCALE = 1.0, 9.0, 1000.0
 
 
 def quadrant_of(valence: float, arousal: float) -> str:
@@ -165,7 +172,9 @@ class Ratings:
     expected_seconds : float
         How long an answer takes, for the timeline.
     continuous_stream : str
-        Name of the LSL stream of a continuous rating by mouse or joystick; empty without one.
+        Name of another program's LSL stream of a continuous rating; empty without one.
+    continuous : ContinuousRating or None
+        What the participant rates in our player while a stimulus is shown; None if nothing.
     """
 
     dimensions: tuple[str, ...] = ("valence", "arousal")
@@ -173,6 +182,7 @@ class Ratings:
     timeout_seconds: float | None = None
     expected_seconds: float = 4.0
     continuous_stream: str = ""
+    continuous: ContinuousRating | None = None
 
 
 @dataclass(frozen=True)
@@ -278,6 +288,13 @@ SECTIONS: dict[str, dict[str, Field]] = {
         "timeout_seconds": number(1, _SECONDS, None),
         "expected_seconds": number(0.1, _SECONDS, 4.0),
         "continuous_stream": text("Continuous-Valence", ""),
+        "continuous": named_list(f"a list of one or two of {', '.join(RATED)}", *RATED, default=()),
+        "continuous_device": one_of(*DEVICES, default="mouse"),
+        "continuous_axis": one_of(*AXES, default="vertical"),
+        "continuous_minimum": number(-_MOST_SCALE, _MOST_SCALE, _LOWEST),
+        "continuous_maximum": number(-_MOST_SCALE, _MOST_SCALE, _HIGHEST),
+        "continuous_sfreq": number(LEAST_HZ, MOST_HZ, 20.0),
+        "continuous_gauge": switch(True),
     },
     "calibration": {
         "after_trials": whole_number(2, 10_000),

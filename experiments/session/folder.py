@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from physioemo.acquisition.player.continuous import ContinuousRating
 from physioemo.errors import CallError, StoreError, UnreadableFileError
 from physioemo.experiments.session.protocol import Protocol
 from physioemo.experiments.session.protocol_toml import parse_protocol
@@ -141,9 +142,19 @@ class SessionFolder:
                 break
         return lines
 
-    def write_player(self, rating_items: Iterable[Mapping[str, Any]]) -> Path:
+    def write_player(
+        self,
+        rating_items: Iterable[Mapping[str, Any]],
+        continuous: ContinuousRating | None = None,
+    ) -> Path:
         """Write the playlist that names the player's ratings, and return its path."""
         lines = ['title = "session"']
+        if continuous is not None:
+            stated = {f.name: getattr(continuous, f.name) for f in fields(continuous)}
+            if len(continuous.dimensions) == 2:
+                del stated["axis"]
+            lines.append("[continuous]")
+            lines += [f"{name} = {json.dumps(value)}" for name, value in stated.items()]
         for item in rating_items:
             lines.append("[[item]]")
             # The strings, numbers and lists of JSON are those of TOML.

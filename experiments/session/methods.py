@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from physioemo.acquisition.player.continuous import CONTINUOUS
 from physioemo.experiments.report.parts import plural
 from physioemo.experiments.session.protocol import Protocol
 from physioemo.experiments.session.story import SessionStory
@@ -21,7 +22,8 @@ def methods_paragraph(story: SessionStory, protocol: Protocol, check: SessionChe
         What computing the session again gave; None if it was not done.
     """
     facts = story.facts
-    sentences = [_who(story, protocol), _streams(story), _decoder(story)]
+    sentences = [_who(story, protocol), *_continuous(story, protocol), _streams(story)]
+    sentences.append(_decoder(story))
     if facts["arm"]:
         sentences.append(_loop(story, protocol))
     if story.calibrations:
@@ -54,13 +56,36 @@ def _who(story: SessionStory, protocol: Protocol) -> str:
     )
 
 
+def _continuous(story: SessionStory, protocol: Protocol) -> list[str]:
+    """Say what was rated while stimuli were shown, in our player and in other programs."""
+    sentences = []
+    rating = protocol.ratings.continuous
+    if rating is not None:
+        given = [t for t in story.continuous if t.name == CONTINUOUS]
+        shares = [t.rated_share for t in given if np.isfinite(t.rated_share)]
+        how = "by the simulation" if story.facts["simulated"] else f"with the {rating.device}"
+        said = f"{100 * np.mean(shares):.0f} % of the trials' time" if shares else "not recorded"
+        sentences.append(
+            f"While each stimulus was shown, {' and '.join(rating.dimensions)} "
+            f"{'was' if len(rating.dimensions) == 1 else 'were'} rated continuously {how} (scale "
+            f"{rating.minimum:g} to {rating.maximum:g}, {rating.sfreq:g} Hz; {said})."
+        )
+    if protocol.ratings.continuous_stream:
+        sentences.append(
+            f"A continuous rating was recorded from the stream "
+            f"'{protocol.ratings.continuous_stream}'."
+        )
+    return sentences
+
+
 def _streams(story: SessionStory) -> str:
     parts = []
     for session in story.sessions[:1]:
         recording = session.recording
         for key in recording.streams:
             described = recording.description(key)
-            if described.sfreq > 0:
+            # A continuous rating has its own sentence.
+            if described.sfreq > 0 and described.modality != "continuous_rating":
                 n = len(described.ch_names)
                 parts.append(
                     f"{described.modality} ({plural(n, 'channel')}, {described.sfreq:g} Hz)"

@@ -170,6 +170,8 @@ class Protocol:
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary, without places: files have hashes."""
         table = {k: v for k, v in asdict(self).items() if k not in ("folder", "text")}
+        if table["ratings"]["continuous"] is None:
+            del table["ratings"]["continuous"]  # fingerprints stay what they were without one
         for stimulus in table["stimuli"]:
             if "file" in stimulus["item"]:
                 stimulus["item"]["file"] = Path(stimulus["item"]["file"]).name

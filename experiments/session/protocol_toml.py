@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from physioemo.acquisition.player.continuous import CONTINUOUS, ContinuousRating
 from physioemo.acquisition.player.item import (
     STIMULUS_KINDS,
     Item,
@@ -92,7 +93,7 @@ def parse_protocol(
         blocks=tuple(blocks),
         baseline=Baseline(**reader.section("baseline")),
         practice=Practice(**reader.section("practice")) if "practice" in table else Practice(),
-        ratings=Ratings(**reader.section("ratings")),
+        ratings=reader.ratings(),
         calibration=(
             Calibration(**reader.section("calibration")) if "calibration" in table else None
         ),
@@ -207,6 +208,53 @@ class _Reader:
                 )
             found.append(Arm(name, policy, parameters, texts.get("decisions", "")))
         return found
+
+    def ratings(self) -> Ratings:
+        """Return what is rated, after trials and while they run."""
+        values, stated = self.section("ratings"), self._table("ratings")
+        own = [k for k in values if k == "continuous" or k.startswith("continuous_")]
+        fields = {k: values.pop(k) for k in own if k != "continuous_stream"}
+        dimensions = fields.pop("continuous")
+        place = self.place("ratings")
+        if values["continuous_stream"] == CONTINUOUS:
+            raise CallError(
+                f"found continuous_stream = {CONTINUOUS!r} in [ratings]"
+                f"{place('continuous_stream')}, expected another program's stream; for our own "
+                'write continuous = ["valence", "arousal"]'
+            )
+        if not dimensions:
+            if wrong := next((k for k in fields if k in stated), ""):
+                raise CallError(
+                    f"found {wrong!r} without 'continuous' in [ratings]{place(wrong)}, expected "
+                    'what is rated, such as continuous = ["valence", "arousal"]'
+                )
+            return Ratings(**values)
+        names = {k: k.removeprefix("continuous_") for k in fields}
+        rating = ContinuousRating(dimensions, **{names[k]: v for k, v in fields.items()})
+        self._refuse_impossible_rating(rating, place, stated)
+        return Ratings(**values, continuous=rating)
+
+    def _refuse_impossible_rating(
+        self, rating: ContinuousRating, place: Callable[[str], str], stated: Mapping[str, Any]
+    ) -> None:
+        n_dimensions = len(rating.dimensions)
+        if n_dimensions > 2:
+            raise CallError(
+                f"found {n_dimensions} dimensions of 'continuous' in [ratings]"
+                f"{place('continuous')}, expected one or two: a pointer has no third axis"
+            )
+        if n_dimensions == 2 and "continuous_axis" in stated:
+            raise CallError(
+                f"found a 'continuous_axis' of two dimensions in [ratings]"
+                f"{place('continuous_axis')}, expected none: {rating.dimensions[0]} is horizontal "
+                f"and {rating.dimensions[1]} vertical"
+            )
+        if rating.maximum <= rating.minimum:
+            last = "continuous_maximum" if "continuous_maximum" in stated else "continuous_minimum"
+            raise CallError(
+                f"found a continuous scale from {rating.minimum:g} to {rating.maximum:g} in "
+                f"[ratings]{place(last)}, expected it to rise"
+            )
 
     def distress(self) -> dict[str, Any]:
         """Return the parameters of the distress rule."""

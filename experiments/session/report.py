@@ -23,6 +23,7 @@ from physioemo.experiments.report.parts import (
 from physioemo.experiments.report.predictions import prediction_blocks
 from physioemo.experiments.report.streams import stream_blocks
 from physioemo.experiments.report.verdict import describe_session
+from physioemo.experiments.session.continuous_report import continuous_blocks
 from physioemo.experiments.session.methods import methods_paragraph
 from physioemo.experiments.session.protocol import Protocol
 from physioemo.experiments.session.story import SessionStory, TrialStory, tell_story
@@ -122,6 +123,10 @@ def _verdict(story: SessionStory, check: SessionCheck) -> Iterator[Note]:
 def _sections(story: SessionStory, protocol: Protocol, check: SessionCheck) -> Iterator[Section]:
     yield Section("The session", anchor="session", level=2)
     yield make_section("Trials and decisions", "trials", partial(_trial_blocks, story))
+    if story.continuous or protocol.ratings.continuous is not None:
+        is_simulated = bool(story.facts["simulated"])
+        made = partial(continuous_blocks, story.continuous, simulated=is_simulated)
+        yield make_section("Rated all the while", "continuous", made)
     yield make_section("Fitted to the participant", "person", partial(_person_blocks, story))
     yield make_section("How fast", "latency", partial(_latency_blocks, story))
     yield make_section("Computed again", "verify", partial(_check_blocks, check))

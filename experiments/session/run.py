@@ -15,6 +15,7 @@ from physioemo.experiments.decoder_folder import load_decoder
 from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.session.booth import Booth, BoothPlan
 from physioemo.experiments.session.conductor import Conductor, LastTrial
+from physioemo.experiments.session.continuous import continuous_streams, refuse_missing_pointer
 from physioemo.experiments.session.decisions import Decision, DecisionInputs
 from physioemo.experiments.session.declaration import rating_items
 from physioemo.experiments.session.folder import SessionFolder
@@ -136,6 +137,8 @@ def run_session(
         participant=options.participant or protocol.participants[0],
         session=options.session or protocol.sessions[0],
     )
+    if options.rig is not None:
+        refuse_missing_pointer(protocol.ratings, headless=options.headless)
     _check_rig(options, on_say)
     facts = _facts(protocol, decoder, Path(decoder_folder), options)
     out = Path(out)
@@ -348,12 +351,14 @@ def _plan(
     return BoothPlan(
         decoder=decoder,
         rig=options.rig,
-        playlist=folder.write_player((_ANY_TRIAL, *rating_items(protocol.ratings, 1))),
+        playlist=folder.write_player(
+            (_ANY_TRIAL, *rating_items(protocol.ratings, 1)), protocol.ratings.continuous
+        ),
         headless=options.headless,
         windowed=options.windowed,
         simulate=simulate if options.rig is None else None,
         page=options.page,
-        continuous=protocol.ratings.continuous_stream,
+        continuous=continuous_streams(protocol.ratings),
         page_options=(*options.page_options, *(("--blinded",) if protocol.loop.blinded else ())),
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 from physioemo.errors import PhysioEmoError
 from physioemo.experiments.live_outlets import QUALITY
 from physioemo.experiments.report.session import Session, open_sessions
+from physioemo.experiments.session.continuous_traces import ContinuousTrace, read_traces
 from physioemo.experiments.session.folder import SessionFolder
 from physioemo.experiments.session.messages import OPERATOR, decode_event
 from physioemo.experiments.session.verify import session_events
@@ -69,6 +70,8 @@ class SessionStory:
         By number.
     calibrations, refits : list of dict
         What each rating taught, and what came of fitting the last layer.
+    continuous : list of ContinuousTrace
+        Continuous ratings, recording by recording.
     problems, notes : list of (str, str)
         When, and what went wrong or was noted.
     reason : str
@@ -86,6 +89,7 @@ class SessionStory:
     trials: dict[int, TrialStory] = field(default_factory=dict)
     calibrations: list[dict[str, Any]] = field(default_factory=list)
     refits: list[dict[str, Any]] = field(default_factory=list)
+    continuous: list[ContinuousTrace] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
     reason: str = "it was cut off"
@@ -132,6 +136,7 @@ def tell_story(path: str | Path, *, blinded: bool = False) -> SessionStory:
     for session in sessions:
         _hear(story, session, blinded)
         _measure(story, session.recording)
+        story.continuous += read_traces(session)
     return story
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from physioemo.acquisition.player.continuous import CONTINUOUS
 from physioemo.experiments.session.plan import PlannedStep
 from physioemo.experiments.session.protocol import Protocol
 
@@ -97,6 +98,7 @@ def _remarks(protocol: Protocol, steps: Sequence[PlannedStep]) -> list[str]:
     if any(step.ratings for step in steps):
         each = protocol.ratings.expected_seconds
         remarks.append(f"an answer is expected to take {each:g} s per dimension")
+    remarks += _continuous(protocol)
     if protocol.calibration is not None:
         remarks.append(
             f"the decoder is calibrated ({protocol.calibration.method}) after "
@@ -105,3 +107,15 @@ def _remarks(protocol: Protocol, steps: Sequence[PlannedStep]) -> list[str]:
     if protocol.distress is not None:
         remarks.append(f"the distress rule may {protocol.distress['action']}")
     return remarks
+
+
+def _continuous(protocol: Protocol) -> list[str]:
+    """Return what is rated while trials run, and which streams have to be there for it."""
+    rating, foreign = protocol.ratings.continuous, protocol.ratings.continuous_stream
+    own = (
+        [] if rating is None else [f"rated while each trial runs: {rating.words()} ({CONTINUOUS})"]
+    )
+    return [
+        *own,
+        *([f"the stream {foreign!r} of a continuous rating has to be there"] if foreign else []),
+    ]

@@ -52,6 +52,7 @@ def playing(path, *options, env=None):
 def playlist(folder, *, barcode=False, size=(640, 360)):
     lines = ['title = "Three clips"', "[display]", 'mode = "window"', f"size = {list(size)}"]
     lines += ["latency_seconds = 0.012", f"barcode = {str(barcode).lower()}"]
+    lines += ["[continuous]", 'dimensions = ["valence", "arousal"]']
     lines += ["[[item]]", 'kind = "fixation"', "seconds = 0.3"]
     for trial, (name, (stretch, _)) in enumerate(CLIPS.items(), 1):
         file = (folder / name).as_posix()
@@ -118,6 +119,33 @@ def test_trials_and_ratings_are_tables_by_themselves(recorded):
     typed = [m for m in texts if m is not None and m["event"] == "rating"]
     assert len(typed) == 10 and all(m["scale"] == [1, 9] for m in typed)
     assert all(0.3 < m["seconds"] < 2 and m["trial"] in (1, 2, 3) for m in typed)
+
+
+def test_a_continuous_rating_is_a_stream_of_its_own(recorded):
+    from physioemo.acquisition.player.answers import SimulatedAnswers
+    from physioemo.acquisition.player.continuous import ContinuousRating
+    from physioemo.acquisition.player.item import make_item
+
+    recording, said = recorded
+    stream, rating = recording["PhysioEmo-Continuous"], ContinuousRating(("valence", "arousal"))
+    assert stream.attrs["modality"] == "continuous_rating" and stream.attrs["sfreq"] == 20
+    assert stream["channel_unit"].values.tolist() == ["1-9", "1-9"]
+    time, values = stream["time"].values, stream["signal"].values
+    assert not recording.quality()["PhysioEmo-Continuous"]["gaps"]
+    assert np.median(np.diff(time)) == pytest.approx(0.05, abs=2e-3)
+    on_screen = np.zeros(len(time), bool)
+    trials = [item for item in said["items"] if item["kind"] == "video"]
+    for number, item in enumerate(trials, 1):
+        inside = (time > item["onset_seconds"]) & (time < item["stop_seconds"])
+        on_screen |= inside
+        # Missing until it reacts, then nearer and nearer to what it was drawn to aim at.
+        assert np.isnan(values[inside & (time < item["onset_seconds"] + 0.5)]).all()
+        item = make_item({"kind": "text", "text": "x", "seconds": 1, "trial": number})
+        aims = np.array(list(SimulatedAnswers(5).pointing(item, rating).values()))
+        last = np.array(5 + (aims - 5) * (1 - np.exp(-3)))
+        assert np.abs(values[inside][-2] - aims).max() <= np.abs(last - aims).max() + 0.1
+    assert np.isnan(values[~on_screen]).all() and np.isfinite(values[on_screen]).mean() > 0.7
+    assert "<simulated>true" in recording.description("PhysioEmo-Continuous").xml
 
 
 def test_the_headers_say_what_was_shown_and_how(recorded, shared_data):

@@ -47,6 +47,7 @@ class Log:
 
     def __init__(self, *args, **options):
         Log.made, self.flips, self.markers, self.ratings = self, [], [], []
+        self.rated = []
 
     def wait_for_listeners(self, seconds):
         return True
@@ -59,6 +60,12 @@ class Log:
 
     def send_rating(self, trial, values, scales, stamp):
         self.ratings.append((stamp, trial, dict(values)))
+
+    def send_continuous(self, values, stamp):
+        self.rated.append((stamp, *values.tolist()))
+
+    def linger(self):
+        pass
 
     def close(self):
         pass

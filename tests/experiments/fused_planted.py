@@ -1,11 +1,13 @@
 """Made-up windows of several streams whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from physioemo.experiments.fused_training_data import FusedTrialData
 from physioemo.features.entropy import EntropyRecipe
 
-RECIPE = EntropyRecipe(250.0, 250, 125, (("a", 4, 8), ("b", 8, 14), ("c", 14, 30)))
+RECIPE = EntropyRecipe(250.0, 250, 125, (("a", 4.0, 8.0), ("b", 8.0, 14.0), ("c", 14.0, 30.0)))
 
 
 def planted(values, labels, trial, **more):
@@ -63,3 +65,22 @@ def told_early(seed, n_trials, n_windows=10):
     early = np.tile(np.arange(n_windows) < 2, n_trials)
     values[early, :2] += (1.5 * (2 * high - 1))[early, None, None]
     return planted(values, high, trial)
+
+
+def with_rest(data, n_before=6, hop_seconds=0.5):
+    """Return the trials on one clock, each after a rest of some windows that say nothing."""
+    lengths = np.bincount(data.trial)
+    n = lengths + n_before
+    starts = np.cumsum(n) - n
+    place = np.concatenate(
+        [s + n_before + np.arange(k) for s, k in zip(starts, lengths, strict=True)]
+    )
+    rest = np.concatenate([s + np.arange(n_before) for s in starts])
+    rng = np.random.default_rng(9)
+    blank = planted(
+        rng.normal(0, 0.3, (len(rest), 4, 3)),
+        np.full((len(rest), data.labels.shape[1]), -1),
+        np.full(len(rest), -1),
+        stop_seconds=1.0 + hop_seconds * rest,
+    )
+    return replace(data, stop_seconds=1.0 + hop_seconds * place, rest=blank)

@@ -44,7 +44,7 @@ def test_ordered_and_joint_networks_come_back_too(options, tmp_path):
 
 def test_several_families_come_back(tmp_path):
     X, y = features("fused-transformer").reshape(60, -1), targets("fused-transformer")
-    layout = [("de", (4, 2), 0, 8, ()), ("eda", (4,), 8, 12, ())]
+    layout = [("de", (4, 2), 0, 8), ("eda", (4,), 8, 12)]
     fitted = quick("fused-transformer", layout=layout, families=["de", "eda"]).fit(X, y)
     save_estimator(tmp_path, fitted, name="fused-transformer")
     back, _ = load_estimator(tmp_path)

@@ -12,17 +12,20 @@ from physioemo.experiments.cli import live, train
 from physioemo.experiments.decoder_folder import load_decoder
 from physioemo.experiments.fused_context import sequence_codes
 from physioemo.experiments.fused_fit import fit_fused, said_of
+from physioemo.experiments.fused_lead import led_in
 from physioemo.experiments.fused_live import FusedLive
 from physioemo.experiments.fused_run import run_fused_live
 from physioemo.experiments.fused_training import FusedConfig
+from physioemo.experiments.fused_training_data import collect_fused_trials
 from physioemo.experiments.train_config import train_config
+from physioemo.experiments.training import StudyConfig, shared_recipe
 from physioemo.models.training import TrainingConfig
-from tests.experiments.fused_planted import told_early
+from tests.experiments.fused_planted import told_early, with_rest
 from tests.simulated import simulated_recording
 
 CONFIG = FusedConfig(
     dimensions=("valence",),
-    training=TrainingConfig(n_epochs=20, batch_size=64, learning_rate=5e-3, patience=20),
+    training=TrainingConfig(n_epochs=10, batch_size=64, learning_rate=5e-3, patience=10),
 )
 BEFORE = {
     "causal-convolution": {"context": "causal-convolution"},
@@ -39,7 +42,7 @@ def fit(data, **more):
 
 @pytest.fixture(scope="module")
 def decoders():
-    data = told_early(0, 80)
+    data = told_early(0, 60)
     made = {name: fit(data, **more) for name, more in BEFORE.items()}
     return {**made, "none": fit(data)}
 
@@ -133,6 +136,54 @@ def test_a_context_that_sees_later_windows_is_refused_live_and_marked(decoders, 
     folder = decoder.save(tmp_path / "d")
     done = CliRunner().invoke(live, ["--decoder", str(folder)])
     assert isinstance(done.exception, CallError) and "for offline use only" in str(done.exception)
+
+
+def test_a_trial_is_led_in_by_the_rest_before_it_and_by_no_other_trial():
+    data = with_rest(told_early(0, 5))
+    rows = np.flatnonzero((data.trial == 1) | (data.trial == 3))
+    led = led_in(data, rows, 4)
+    assert led.data.trial.tolist() == ([-1] * 4 + [1] * 10) + ([-1] * 4 + [3] * 10)
+    assert np.array_equal(led.data.values[led.asked], data.values[rows])
+    assert led.sequences.tolist() == [0] * 14 + [1] * 14
+    steps = np.diff(led.data.stop_seconds)
+    assert np.allclose(np.delete(steps, 13), 0.5)  # nothing between is left out
+    assert (led.data.labels[~led.asked] == -1).all()
+    # Six windows of rest are all that there is, and a gap cuts them off.
+    assert (led_in(data, rows, 40).data.trial == -1).sum() == 12
+    stops = data.rest.stop_seconds.copy()
+    stops[: 6 + 2] -= 5.0
+    gap = replace(data, rest=replace(data.rest, stop_seconds=stops))
+    assert (led_in(gap, rows, 40).data.trial == -1).sum() == 4 + 6
+    assert led_in(replace(data, rest=None), rows, 4).asked.all()
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_held_out_trials_are_scored_with_what_a_live_decoder_remembers(decoders, name):
+    decoder = replace(decoders[name], temperature=np.array([20.0]))  # nothing is 0 or 1
+    new = with_rest(told_early(6, 3))
+    row = int(np.flatnonzero(new.trial == 2)[4])
+    scored = said_of(decoder, new, np.flatnonzero(new.trial == 2)).high[4, 0]
+    rest = new.rest.values[12:18]
+    live = folded(decoder, np.concatenate([rest, new.values[row - 4 : row + 1]]))[-1]
+    assert scored == pytest.approx(live.probability["valence"], abs=1e-5)
+    alone = folded(decoder, new.values[row - 4 : row + 1])[-1]
+    assert abs(alone.probability["valence"] - live.probability["valence"]) > 1e-4
+
+
+def test_windows_of_rest_hold_nothing_of_a_trial_that_ended(tmp_path):
+    recording = simulated_recording(tmp_path / "a.zarr", n_trials=3)
+    config = StudyConfig()
+    recipe, ch_names = shared_recipe({"a": recording}, config)
+    data = collect_fused_trials({"a": recording}, recipe, ch_names, (), rest=True)
+    table = recording.trials
+    starts = table["onset_seconds"].values
+    stops = starts + table["duration_seconds"].values
+    ends = data.rest.stop_seconds
+    for start, stop in zip(starts, stops, strict=True):
+        assert not ((ends - 1.0 < stop - 0.01) & (ends > start + 1.0)).any()
+    assert len(ends) > 6 and (data.rest.labels == -1).all() and (data.rest.trial == -1).all()
+    assert set(data.trial) == set(table["trial"].values) and data.rest.rest is None
+    assert collect_fused_trials({"a": recording}, recipe, ch_names, ()).rest is None
 
 
 def test_stretches_end_with_a_trial_and_at_a_gap():

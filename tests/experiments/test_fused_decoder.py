@@ -20,7 +20,9 @@ from physioemo.errors import (
 )
 from physioemo.experiments.decoder import Decoder
 from physioemo.experiments.decoder_folder import load_decoder
+from physioemo.experiments.fused_context import RunningBag, WindowContext
 from physioemo.experiments.fused_decoder import EEG, FusedDecoder
+from physioemo.experiments.fused_heads import RatingHead, RatingScale
 from physioemo.experiments.fused_live import FusedLive
 from physioemo.experiments.fused_modalities import FamilyScaler, encoder_of
 from physioemo.experiments.fused_sides import SIDE_FAMILIES, SideChoice, SideFamily, find_side
@@ -32,6 +34,8 @@ from physioemo.features.artefact_gate import ArtefactGate
 from physioemo.models.abstention import AbstentionRule
 from physioemo.models.conformal import Conformal
 from physioemo.models.fused import FusedModel
+from physioemo.models.multiple_instance import MultipleInstance
+from physioemo.models.temporal_context import ContextModel
 from physioemo.recording import Recording
 from tests.simulated import simulated_recording
 
@@ -169,9 +173,48 @@ def test_a_decoder_that_may_be_silent_is_so_live_as_offline_and_from_its_folder(
     loaded = load_decoder(trusted.save(tmp_path / "d"))
     assert loaded.trust == trusted.trust and loaded.predict(recording) == whole
     content = json.loads((tmp_path / "d" / "decoder.json").read_text())
-    del content["trust"]  # a folder of an older program
+    assert content["format"] == 3  # an older program refuses it: it would never be silent
+    for new in ("trust", "head", "context", "offline_only"):
+        del content[new]  # a folder of an older program
+    content["format"] = 2
     (tmp_path / "d" / "decoder.json").write_text(json.dumps(content))
     assert load_decoder(tmp_path / "d").predict(recording) == offline
+
+
+@pytest.mark.parametrize("before", ["causal-convolution", "causal-transformer", "bag"])
+def test_with_context_and_ratings_live_equals_offline_and_a_gap_begins_anew(
+    recording, decoder, offline, before
+):
+    torch.manual_seed(1)
+    about = {"in_dim": 96, "dimensions": decoder.dimensions}
+    context = (
+        RunningBag(MultipleInstance(**about).eval(), 9)
+        if before == "bag"
+        else WindowContext(ContextModel(**about, context=before).eval(), 50)
+    )
+    head = RatingHead.untrained("joint", RatingScale(1, 9), 96, np.zeros(3))
+    ends = Conformal("interval", (1.0, 1.2, 0.1), 0.8, "window", (40, 40, 40))
+    full = replace(decoder, head=head, context=context, trust=Trust(40, intervals=ends), id="")
+    whole = full.predict(recording)
+    for seed in (3, 4):
+        said = run_live(full, recording, seed, patience_seconds=np.inf, silent_seconds=np.inf)
+        assert said == (whole, 0)
+    assert len({p.value["valence"] for p in whole}) > 40
+    # The first window after the EEG's gap is what it would be alone; the next one is not.
+    steps = np.diff([p.time_seconds for p in whole])
+    (gap,) = np.flatnonzero(steps > 1.2)
+    alone = [full.predict(part(recording, s)) for s in (0, 1)]
+    assert [p.probability for p in whole] == [p.probability for a in alone for p in a]
+    assert len(alone[0]) == gap + 1
+
+
+def part(recording, segment):
+    """Return a recording with only one stretch of the EEG."""
+    eeg = recording["eeg"].load()
+    bounds = segment_bounds(eeg["time"].values, recording.description("eeg").sfreq)
+    streams = {k: recording[k].load() for k in recording.streams}
+    streams["Simulated-EEG"] = eeg.isel(time=slice(*bounds[segment]))
+    return Recording(xr.DataTree.from_dict(streams))
 
 
 def test_a_window_waits_a_moment_and_not_for_a_stream_that_is_silent(recording, decoder, offline):

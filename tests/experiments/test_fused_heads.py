@@ -107,7 +107,9 @@ def test_the_middle_of_the_scale_is_where_high_begins():
     assert scale.inwards([1, 5, 9]).tolist() == [-1, 0, 1]
     assert scale.outwards([-2, -1, 0, 0.5, 7]).tolist() == [1, 1, 5, 7, 9]
     logits = RatingHead.logits(np.array([[0.0, 1.0]]), np.array([[0.3, 1.0]]))
-    assert np.exp(logits)[0] == pytest.approx(np.array([[0.5, 0.5], [0.158655, 0.841345]]))
+    assert np.exp(logits)[0] == pytest.approx(
+        np.array([[0.5, 0.5], [0.158655, 0.841345]]), abs=1e-6
+    )
     with pytest.raises(DataError, match="found a scale of ratings from 9 to 1"):
         RatingScale(9, 1)
 

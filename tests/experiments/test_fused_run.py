@@ -31,6 +31,7 @@ CONFIG = FusedConfig(
     n_permutations=0,
     n_folds=2,
     training=TrainingConfig(n_epochs=1, batch_size=64),
+    heads="joint",
 )
 
 
@@ -117,6 +118,9 @@ def test_what_a_fused_decoder_says_live_is_what_it_says_of_the_recording(
     # microseconds, and a flip on the edge of a window may fall on its other side.
     near = np.abs(live_said - with_film) < 0.05 * np.abs(without - with_film)[shown].mean()
     assert near.mean() > 0.8, (live_said - with_film, without - with_film)
+    rating = np.array([p.value["valence"] for p in offline])
+    heard = values(said, "valence_value")[confident]
+    assert np.isclose(heard, rating, atol=0.05).mean() > 0.8 and 1 <= heard.min() < heard.max() <= 9
 
 
 def test_what_is_not_there_is_missing_and_told(source, decoder, film, tmp_path, physioemo):

@@ -2,11 +2,20 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.signal import lfilter
 
+from physioemo.description import StreamDescription
 from physioemo.errors import CallError, SignalError
 from physioemo.experiments.metrics import concordance
-from physioemo.experiments.rating_lag import _concordances, rating_lag, ratings_of_windows
+from physioemo.experiments.rating_lag import (
+    _concordances,
+    rating_lag,
+    ratings_of_windows,
+    recorded_rating,
+)
+from physioemo.recording import Recording
+from physioemo.stream import make_stream
 
 HOP_SECONDS = 0.4
 
@@ -88,3 +97,47 @@ def test_what_cannot_be_searched_is_one_sentence():
         rating_lag(x, np.ones(300), 0.4)
     with pytest.raises(SignalError, match="expected one rising time for each"):
         ratings_of_windows([1.0, 2.0], [1.0, 0.5], [3.0], 2.0)
+
+
+def continuous_recording(time, values, **changes):
+    fields = {"name": "PhysioEmo-Continuous", "stype": "ContinuousRating", "sfreq": 20.0}
+    names = ("valence", "arousal")
+    described = StreamDescription(ch_names=names, units=("1-9",) * 2, **{**fields, **changes})
+    rated = np.column_stack([np.full(len(values), np.nan), values]).astype(np.float32)
+    return {described.name: make_stream(rated, described, time=time)}
+
+
+def test_the_lag_of_a_recorded_rating_is_found_in_the_stretch_that_was_rated():
+    rng = np.random.default_rng(8)
+    hop, ends = HOP_SECONDS, 10.0 + HOP_SECONDS * np.arange(1, 401)
+    features = slow_noise(rng, 400, 4)
+    evoked = 5 + features[:, 2] / features[:, 2].std() + 0.3 * rng.normal(size=400)
+    # Stamped 2.0 s after the middle of what evoked it; NaN before and after the stimulus.
+    time = 1000.0 + np.arange(0, 200, 0.05)
+    middle = 1000.0 + ends - hop / 2
+    values = np.interp(time - 2.0, middle, evoked)
+    values[(time < 1012.0) | (time > 1170.0)] = np.nan
+    recording = Recording(xr.DataTree.from_dict(continuous_recording(time, values)))
+    rating, seconds = recorded_rating(recording, "arousal")
+    assert np.array_equal(rating, values.astype(np.float32), equal_nan=True)
+    windows = ratings_of_windows(rating, seconds, 1000.0 + ends, hop)
+    rated = np.flatnonzero(np.isfinite(windows))
+    stretch = slice(rated[0], rated[-1] + 1)
+    found = rating_lag(features[stretch], windows[stretch], hop, max_lag_seconds=6, n_shifts=39)
+    assert found.seconds == pytest.approx(2.0) and found.p_value <= 0.05
+
+
+def test_a_recording_without_that_rating_says_what_it_has():
+    time = np.arange(40) / 20
+    one = continuous_recording(time, np.ones(40))
+    recording = Recording(xr.DataTree.from_dict(one))
+    with pytest.raises(SignalError, match="dimensions valence, arousal in .*expected 'liking'"):
+        recorded_rating(recording, "liking")
+    both = Recording(
+        xr.DataTree.from_dict({**one, **continuous_recording(time, np.ones(40), name="Stick")})
+    )
+    with pytest.raises(SignalError, match="found the continuous ratings .*Stick.*name it by its"):
+        recorded_rating(both, "arousal")
+    assert recorded_rating(both, "arousal", stream="Stick")[0].tolist() == [1.0] * 40
+    with pytest.raises(SignalError, match="ratings none in the recording, expected one"):
+        recorded_rating(Recording(xr.DataTree.from_dict({"/": xr.Dataset()})), "arousal")

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from physioemo.acquisition.player.continuous import ContinuousRating
 from physioemo.acquisition.player.playlist import parse_playlist
 from physioemo.errors import CallError
+from physioemo.experiments.session.continuous import continuous_streams
 from physioemo.experiments.session.declaration import (
     RATED,
     Ratings,
@@ -20,6 +22,7 @@ from physioemo.experiments.session.declaration import (
     rating_items,
 )
 from physioemo.experiments.session.draws import Draws
+from physioemo.experiments.session.folder import SessionFolder
 from physioemo.experiments.session.orders import shuffled_order, williams_design
 from physioemo.experiments.session.plan import PlannedStep
 from physioemo.experiments.session.policies import PolicyState
@@ -407,3 +410,61 @@ def test_the_protocol_in_the_documentation_is_valid():
     page = (Path(__file__).parents[2] / "docs" / "session.md").read_text("utf-8")
     shown = parse_protocol(page.split("```toml\n")[1].split("```")[0])
     assert len(shown.plan("01", "1")) == 2 + 2 + 2 + 1 + 24 + 1
+
+
+def test_a_continuous_rating_is_declared_and_told():
+    asked = 'dimensions = ["valence", "arousal"]\ncontinuous = ["valence", "arousal"]\n'
+    one = asked.replace('["valence", "arousal"]\n', "'arousal'\n")
+    plane = changed('dimensions = ["valence", "arousal"]\n', asked)
+    assert plane.ratings.continuous == ContinuousRating(("valence", "arousal"))
+    assert plane.ratings.continuous.axes == ("horizontal", "vertical")
+    text = timeline(plane, "01", "a")
+    assert "rated while each trial runs: valence and arousal with the mouse, 1 to 9, 20 Hz" in text
+    assert plane.fingerprint != parse_protocol(TEXT).fingerprint
+    assert "continuous" not in parse_protocol(TEXT).to_dict()["ratings"]
+    more = 'continuous_axis = "horizontal"\ncontinuous_minimum = -1\ncontinuous_maximum = 1\n'
+    more += 'continuous_device = "joystick"\ncontinuous_sfreq = 30\ncontinuous_gauge = false\n'
+    rating = changed('dimensions = ["valence", "arousal"]\n', one + more).ratings.continuous
+    assert rating == ContinuousRating(("arousal",), "joystick", "horizontal", -1, 1, 30, False)
+    foreign = changed('dimensions = ["valence", "arousal"]\n', 'continuous_stream = "Stick"\n')
+    assert foreign.ratings.continuous is None
+    assert continuous_streams(foreign.ratings) == ("name='Stick'",)
+    assert "the stream 'Stick' of a continuous rating has to be" in timeline(foreign, "01", "a")
+    (ours,) = continuous_streams(plane.ratings)
+    assert ours.startswith("name='PhysioEmo-Continuous' and hostname=")
+
+
+def test_a_players_playlist_says_what_the_protocol_declares(tmp_path):
+    for rating in (
+        ContinuousRating(("valence", "arousal"), "joystick", minimum=-1, maximum=1),
+        ContinuousRating(("arousal",), "mouse", "horizontal", sfreq=25, gauge=False),
+    ):
+        items = ({"kind": "text", "text": "-", "seconds": 1.0, "trial": 1},)
+        path = SessionFolder(tmp_path).write_player(items, rating)
+        assert parse_playlist(path.read_text("utf-8")).continuous == rating
+
+
+@pytest.mark.parametrize(
+    ("lines", "match"),
+    [
+        ('continuous = ["valance"]', r"\(line 14 of.*familiarity; did you mean 'valence'"),
+        (
+            'continuous = ["valence", "arousal", "dominance"]',
+            r"found 3 dimensions .*line 14.*or two",
+        ),
+        ('continuous = "arousal"\ncontinuous_device = "joystik"', r"line 15.*mean 'joystick'"),
+        ('continuous = "arousal"\ncontinuous_axes = "vertical"', r"line 15.*'continuous_axis'"),
+        ('continuous = "arousal"\ncontinuous_sfreq = 0.5', r"line 15.*a number from 1 to 100"),
+        ('continuous = "arousal"\ncontinuous_maximum = 1', r"from 1 to 1 .*line 15.*to rise"),
+        ('continuous_device = "mouse"', r"'continuous_device' without 'continuous' .*line 14"),
+        (
+            'continuous = ["valence", "arousal"]\ncontinuous_axis = "vertical"',
+            r"line 15.*valence is horizontal and arousal vertical",
+        ),
+        ('continuous_stream = "PhysioEmo-Continuous"', r"line 14.*another program's stream"),
+    ],
+)
+def test_a_wrong_continuous_rating_is_named_with_its_line(lines, match):
+    asked = 'dimensions = ["valence", "arousal"]\n'
+    with pytest.raises(CallError, match=match):
+        changed(asked, f"{asked}{lines}\n")

@@ -17,6 +17,7 @@ import pytest
 
 from physioemo import open_recording
 from physioemo.experiments.decoder import Decoder
+from physioemo.experiments.rating_lag import recorded_rating
 from physioemo.experiments.session.messages import OPERATOR, EventOutlet
 from physioemo.experiments.session.recompute import check_predictions
 from physioemo.experiments.session.story import tell_story
@@ -34,10 +35,14 @@ FAULTS = ("kill decoder", "stop decoder", "kill participant", "kill page", "kill
           "kill recorder", "stop recorder", "full disk")  # fmt: skip
 
 
-def protocol(n_planned=1, n_adaptive=2, seconds=2.5):
+CONTINUOUS = ['continuous = ["valence", "arousal"]']
+
+
+def protocol(n_planned=1, n_adaptive=2, seconds=2.5, continuous=()):
     lines = ['title = "Short"', 'participants = ["P1", "P2"]', "sessions = 1", "seed = 3"]
-    lines += ["[ratings]", 'dimensions = ["valence", "arousal"]', "[calibration]"]
-    lines += ["after_trials = 2", "[[arm]]", 'policy = "steer"', "target_arousal = 0.7"]
+    lines += ["[ratings]", 'dimensions = ["valence", "arousal"]', *continuous]
+    lines += ["[calibration]", "after_trials = 2"]
+    lines += ["[[arm]]", 'policy = "steer"', "target_arousal = 0.7"]
     lines += ["[distress]", 'action = "skip"', "n_consecutive = 1000"]
     lines += ["[[block]]", 'name = "a"', f"n_trials = {n_planned}", "fixation_seconds = 0.3"]
     lines += ["[[block]]", 'name = "b"', 'order = "adaptive"', f"n_trials = {n_adaptive}"]
@@ -91,7 +96,7 @@ def has_begun(out, trial):
 def session(tmp_path_factory, decoder):
     """Return the folder of a session that ran undisturbed, and what it printed."""
     folder = tmp_path_factory.mktemp("session")
-    (folder / "short.toml").write_text(protocol(), "utf-8")
+    (folder / "short.toml").write_text(protocol(continuous=CONTINUOUS), "utf-8")
     out = folder / "P1"
     with running(folder / "short.toml", decoder, out, "--port", "0") as child:
         said, errors = child.communicate(timeout=180)
@@ -114,9 +119,12 @@ def test_everything_is_in_one_recording(session):
     recording = open_recording(session[0] / "recording-1.zarr")
     assert recording.simulated
     names = {recording.description(k).name for k in recording.streams}
-    ours = {"Frames", "Operator", "Player", "Quality", "Ratings", "Session", "VAD"}
+    ours = {"Continuous", "Frames", "Operator", "Player", "Quality", "Ratings", "Session", "VAD"}
     assert names >= {f"PhysioEmo-{name}" for name in ours} | {"Simulated-EEG"}
     assert recording.trials["trial"].values.tolist() == [1, 2, 3]
+    said = [json.loads(text) for text in recording["PhysioEmo-Player"]["signal"].values[:, 0]]
+    # Said once, while a continuous rating goes on to the recording's end.
+    assert [c["event"] for c in said].count("session_stop") == 1
     told = [c for _, c in session_events(recording)]
     shown = [c["stimulus"] for c in told if c["event"] == "phase" and c["phase"] == "trial"]
     assert recording.trials["stimulus"].values.tolist() == shown
@@ -129,6 +137,32 @@ def test_everything_is_in_one_recording(session):
     assert start["simulated"] and start["untrained"]
     decisions = [c for c in told if c["event"] == "decision"]
     assert all(c["model_id"] == start["model_id"] and c["latency_seconds"] < 0.1 for c in decisions)
+
+
+def test_what_is_rated_while_a_stimulus_is_shown_is_a_stream(session):
+    recording = open_recording(session[0] / "recording-1.zarr")
+    stream = recording["PhysioEmo-Continuous"]
+    assert stream["channel"].values.tolist() == ["valence", "arousal"]
+    assert stream["channel_unit"].values.tolist() == ["1-9", "1-9"]
+    time, arousal = stream["time"].values, stream["signal"].values[:, 1]
+    trials = recording.trials
+    inside = np.zeros(len(time), bool)
+    evoked = {"calm": -0.7, "plain": 0.45, "thrill": 0.8}
+    for number in trials["trial"].values:
+        trial = trials.sel(trial=number)
+        start, seconds = float(trial["onset_seconds"]), float(trial["duration_seconds"])
+        own = (time > start) & (time < start + seconds)
+        inside |= own
+        # The simulated participant comes near to what is evoked: 85 % of the way in 1.9 s.
+        assert arousal[own][-1] - 5 == pytest.approx(
+            4 * evoked[str(trial["stimulus"].values)] * 0.85, abs=0.5
+        )
+    assert np.isnan(arousal[~inside]).all() and 0.6 < np.isfinite(arousal[inside]).mean() < 0.85
+    assert not recording.quality()["PhysioEmo-Continuous"]["gaps"]
+    (trace,) = tell_story(session[0]).continuous
+    assert trace.device == "simulated" and trace.scales == ((1, 9), (1, 9))
+    values, seconds = recorded_rating(recording, "arousal")
+    assert np.array_equal(values, arousal, equal_nan=True) and np.array_equal(seconds, time)
 
 
 def test_the_report_says_what_happened(session, physioemo):
@@ -144,6 +178,9 @@ def test_the_report_says_what_happened(session, physioemo):
         "Stimuli were chosen by the policy &#39;steer&#39; (target_arousal = 0.7",
         "predictions were adjusted to the participant (bias, shrunken",
         "expected arousal",
+        "The pointer was moved by the SIMULATED participant.",
+        "arousal: mean while shown",
+        "valence and arousal were rated continuously by the simulation (scale 1 to 9, 20 Hz;",
         "Nothing went wrong.",
     ):
         assert text in page, text
@@ -280,14 +317,21 @@ def test_a_refitted_decoder_goes_on_in_a_recording_of_its_own(decoder, tmp_path)
     assert all(c.n_identical > 5 for c in check.predictions.values())
 
 
-def test_with_a_rig_it_is_a_persons_session(decoder, tmp_path):
+def test_with_a_rig_it_is_a_persons_session(decoder, tmp_path, physioemo):
     loaded = Decoder.load(decoder)
     names = ", ".join(f'"{n}"' for n in loaded.ch_names)
     rig, path, out = tmp_path / "lab.toml", tmp_path / "short.toml", tmp_path / "P1"
     stream = f'name = "Amp"\nsfreq = 250\nchannels = [{names}]\n'
     rig.write_text(f'name = "Lab"\n[streams.eeg]\n{stream}', "utf-8")
-    text = protocol().replace("[calibration]", "timeout_seconds = 1\n[calibration]")
+    text = protocol(continuous=["timeout_seconds = 1", *CONTINUOUS])
     path.write_text(text, "utf-8")
+    joystick = tmp_path / "joystick.toml"
+    stated = 'continuous_device = "joystick"'
+    joystick.write_text(protocol(continuous=[*CONTINUOUS, stated]), "utf-8")
+    options = ("--rig", rig, "--decoder", decoder, "--out", out, "--headless", "--no-page")
+    refused = physioemo("session", "run", joystick, *options, check=1).stderr
+    assert "found no joystick, expected one for the continuous rating of valence" in refused
+    assert not out.exists()
     rng = np.random.default_rng(0)
     amplifier = eeg_description(32, 250.0, name="Amp", ch_names=loaded.ch_names)
     other = eeg_description(32, 250.0, name="Other", source_id="x", ch_names=loaded.ch_names)
@@ -309,6 +353,8 @@ def test_with_a_rig_it_is_a_persons_session(decoder, tmp_path):
     # Nobody answered: nothing is learnt, and the choice rests on what is expected.
     assert not recording.simulated and not recording.ratings.sizes["trial"]
     assert verify_session(out).passed and len(recording.trials["trial"]) == 3
+    stream = recording["PhysioEmo-Continuous"]
+    assert np.isnan(stream["signal"].values).all() and len(stream["time"]) > 100
 
 
 def small_disk(tmp_path):
@@ -372,6 +418,9 @@ def test_what_was_decided_is_computed_again_or_the_gap_is_named(number, decoder,
             assert "The session ended: finished" in said, (fault, said, errors)
         if fault == "full disk":
             assert child.returncode == 1 and "recorder" in errors, (said, errors)
+        if fault == "kill player":
+            # The one that comes back waits for the recorder: the next trials are recorded whole.
+            assert open_recording(out / "recording-1.zarr").trials.sizes["trial"] >= 3, said
         if fault in ("kill recorder", "full disk"):
             assert check.gaps
     finally:

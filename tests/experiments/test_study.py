@@ -316,7 +316,8 @@ def test_the_command_runs_a_study_and_the_audit_finds_it_clean(physioemo, effect
     shutil.copytree(effect_store, tmp_path / "effect.zarr")
     (tmp_path / "s.toml").write_text(TOML)
     dry = physioemo("study", tmp_path / "s.toml", "--dry-run", check=0)
-    assert "16 folds" in dry.stdout and "minutes" in dry.stdout
+    assert "16 folds" in dry.stdout and "1 process, permuted labels included" in dry.stdout
+    assert "too few for a p of 0.05, which takes 19: logistic (1)" in dry.stdout
     done = physioemo("study", tmp_path / "s.toml", "--out", tmp_path / "out", check=0)
     assert "SIMULATED" in done.stdout and "logistic" in done.stdout and "permuted" in done.stdout
     assert (tmp_path / "out" / "report.html").is_file()
@@ -420,3 +421,9 @@ def test_every_study_that_comes_with_the_program_can_be_read(kind, name, tmp_pat
     assert declared.models[0].name == "majority"
     with pytest.raises(CallError, match="found no --data or no --out, expected the folder of"):
         read_study(f"rbtransformer-{kind}-{name}")
+
+
+def test_the_study_of_ordered_ratings_reads_all_dimensions_together(tmp_path):
+    declared = read_study("ordinal-joint-deap", data=tmp_path, out=tmp_path / "out")
+    assert declared.target.kind == "ordinal" and not declared.leaky
+    assert [m.label for m in declared.models if m.joint] == ["intercortical, joint"]

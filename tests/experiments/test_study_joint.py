@@ -13,12 +13,14 @@ from physioemo.experiments.study_config import ModelChoice, read_study
 from physioemo.experiments.study_data import StudyData
 from physioemo.experiments.study_inputs import load_inputs
 from physioemo.experiments.study_joint import ALL_COLUMNS, permuted_together, rated_rows
+from physioemo.experiments.study_report import write_study_report
 from physioemo.experiments.study_run import plan_study, run_study
 from physioemo.experiments.study_store import write_study_data
 from physioemo.experiments.targets import Target
 from physioemo.models.losses import class_weights, weighted_cross_entropy
 from physioemo.models.training_plan import TrainingPlan
 from tests.experiments.test_study import TOML, made_up, study
+from tests.experiments.test_study_report import text_of
 
 DIMENSIONS = ("valence", "arousal")
 BOTH = Target("binary", DIMENSIONS, threshold="midpoint")
@@ -165,6 +167,8 @@ def test_one_network_finds_what_each_dimension_holds(store, tmp_path):
         for subject, scores in models["joint"]["subjects"].items():
             own = models["each"]["subjects"][subject]["trial"]
             assert scores["trial"]["n"] == own["n"] == np.sum(scores["trial"]["confusion"])
+    said = text_of(write_study_report(results, tmp_path / "out"))
+    assert "with the models majority, joint, each (joint: all dimensions in one network)" in said
     again = run_study(declared, tmp_path / "again")
     assert json.dumps(again, default=str) == json.dumps(results, default=str)
 

@@ -1,6 +1,7 @@
 """Studies that read the stimulus: what only brain and film know together, and what leaks."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,19 +10,20 @@ from click.testing import CliRunner
 from physioemo.cli import cli
 from physioemo.datasets.catalogue import dataset
 from physioemo.errors import CallError, DataError
+from physioemo.experiments.audit_path import audit_path
+from physioemo.experiments.audit_probes import feature_matrix
+from physioemo.experiments.estimator_store import load_estimator, save_estimator
 from physioemo.experiments.estimators import build_estimator
 from physioemo.experiments.fused_modalities import axis_seconds, encoder_of, model_input
-from physioemo.experiments.study_config import ModelChoice, Study, read_study
+from physioemo.experiments.study_config import ModelChoice, Preparation, Study, read_study
 from physioemo.experiments.study_data import Groups, StudyData, open_study_data
 from physioemo.experiments.study_inputs import features_for, load_inputs, with_layout
+from physioemo.experiments.study_prepare import recipe_of, stimuli_of
 from physioemo.experiments.study_report import write_study_report
 from physioemo.experiments.study_run import run_study
 from physioemo.experiments.study_store import write_study_data
 from physioemo.experiments.targets import Target
-from physioemo.features.preprocess_recipe import PreprocessRecipe
-from physioemo.features.preprocess_run import preprocess
-from physioemo.features.stimulus_family import STIMULUS_FAMILIES, StimulusCut
-from physioemo.features.stimulus_files import find_stimuli
+from physioemo.features.stimulus_family import STIMULUS_FAMILIES
 from tests.features.planted_clips import planted_clip
 
 ROWS, MELS = 32, 16
@@ -148,6 +150,9 @@ def test_with_a_shared_film_the_label_is_learned_by_heart_and_stamped(film_store
     page = write_study_report(stamped, tmp_path / "leaky").read_text("utf-8")
     assert "LEAKY" in page and "the same stimuli train and are tested" in page
     assert json.loads((tmp_path / "leaky" / "splits.json").read_text())["leaky"] is True
+    report, _ = audit_path(tmp_path / "leaky", n_permutations=20)
+    assert report.declared_leaky
+    assert feature_matrix(open_study_data(film_store)).shape[1] == 12  # de, nothing of the film
     honest = run_study(
         study(film_store, **own, protocol="leave-stimulus-out", protocol_options={}),
         tmp_path / "honest",
@@ -261,38 +266,40 @@ def test_the_study_file_chooses_encoders_and_fusion_by_name(xor_store, tmp_path)
     }
     assert model.encoders["audio"].embed_dim == 16
     assert np.isfinite(estimator.predict_proba_from(x, ["audio"])).all()
+    save_estimator(tmp_path / "kept", estimator, name="concat-mlp")
+    again, _ = load_estimator(tmp_path / "kept")
+    assert np.array_equal(again.predict_proba(x), estimator.predict_proba(x))
     options["encoders"] = {"gaze": {}}
     with pytest.raises(CallError, match="found an encoder for 'gaze', expected some of de, audio"):
         build_estimator(choice.name, choice.preset, **options).fit(x, inputs.targets[rows, 0])
 
 
-def test_from_films_to_a_stamped_study_by_the_command(tmp_path):
-    """Forty trials of a person show two films under forty names: the bytes tell."""
-    row = dataset("deap")
+def test_from_films_to_a_stamped_study_by_the_command(tmp_path, monkeypatch):
+    """Eighteen trials of a person show two films under eighteen names: the bytes tell."""
+    row = dataset("dreamer")
     row.write_fixture(tmp_path / row.folder, subjects=1, **row.small)
     for k in range(2):
         planted_clip(tmp_path / f"{k}.mkv", bright=(k,), tone=(1 - k,), seconds=5)
-    table = "".join(f'"deap-video-{k + 1:02d}" = "{k % 2}.mkv"\n' for k in range(40))
+    table = "".join(f'"dreamer-clip-{k + 1:02d}" = "{k % 2}.mkv"\n' for k in range(18))
     (tmp_path / "films.toml").write_text(table)
-    files = find_stimuli(tmp_path / "films.toml")
-    recipe = PreprocessRecipe(
-        features=("de", *STIMULUS_FAMILIES),
-        stimuli=dict(files.sha256),
-        stimulus_cut=StimulusCut(n_mels=16, picture_px=16, n_pictures=2),
-    )
-    sources = row.sources(row.locate(tmp_path), **row.small_read)
-    preprocess(sources, tmp_path / "deap.zarr", recipe, dataset="deap", stimuli=files)
-    families = ["de", *STIMULUS_FAMILIES]
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    families = json.dumps(["de", *STIMULUS_FAMILIES])
     (tmp_path / "s.toml").write_text(f"""
     [data]
-    stores = ["deap.zarr"]
-    families = {json.dumps(families)}
+    dataset = "dreamer"
+    families = {families}
+    [data.recipe]
+    features = {families}
+    stimuli = ["films.toml"]
+    stimulus_mels = 16
+    stimulus_pictures = 2
     [target]
     kind = "binary"
     dimensions = ["valence"]
     threshold = "midpoint"
     [protocol]
     n_folds = 2
+    allow_leakage = true
     [[models]]
     name = "fused-transformer"
     preset = "small"
@@ -300,13 +307,29 @@ def test_from_films_to_a_stamped_study_by_the_command(tmp_path):
     [evaluation]
     n_permutations = 0
     """)
-    call = ["study", str(tmp_path / "s.toml"), "--out", str(tmp_path / "out")]
+    call = ["study", str(tmp_path / "s.toml"), "--out", str(tmp_path / "out"), "--data",
+            str(tmp_path)]  # fmt: skip
+    # The file alone does not allow it.
     refused = CliRunner().invoke(cli, call)
-    assert refused.exit_code == 2
-    assert (
-        "in 2 of 2 folds the same stimuli train and are tested (deap-video-01, " in refused.output
+    said = (
+        "in 2 of 2 folds the same stimuli train and are tested (dreamer-clip-01, dreamer-clip-02)"
     )
+    assert isinstance(refused.exception, CallError) and said in str(refused.exception)
     done = CliRunner().invoke(cli, [*call, "--allow-leakage"])
     assert done.exit_code == 0 and "LEAKY: in 2 of 2 folds" in done.output
     results = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))
     assert results["leaky"] and np.isfinite(score(results, "fused-transformer"))
+
+
+def test_stimuli_of_a_data_set_lie_beside_it(tmp_path):
+    planted_clip(tmp_path / "a.mkv", seconds=1)
+    fields = {"features": ["audio"], "stimuli": ["a.mkv"], "stimulus_mels": 16}
+    how = Preparation("deap", tmp_path, recipe=fields)
+    recipe = recipe_of(how, stimuli_of(how))
+    assert list(recipe.stimuli) == ["a"] and recipe.stimulus_cut.n_mels == 16
+    with pytest.raises(
+        CallError, match=r"found stimuli = 'a.mkv' in \[data.recipe\], expected a li"
+    ):
+        stimuli_of(replace(how, recipe={**fields, "stimuli": "a.mkv"}))
+    with pytest.raises(CallError, match="found the feature 'audio' without stimuli"):
+        recipe_of(replace(how, recipe={"features": ["audio"]}))

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from physioemo.errors import CallError, DataError, UnreadableFileError
-from physioemo.features import stimulus_files
+from physioemo.features import stimulus_family, stimulus_files
 from physioemo.features.feature_store import open_features
 from physioemo.features.preprocess import recording_features
 from physioemo.features.preprocess_recipe import PreprocessRecipe
@@ -222,10 +222,10 @@ def test_a_table_says_which_file_a_stimulus_is(clips, tmp_path, kind):
         ("t.toml", "a = 3", "found a = 3 in .*expected the path of a file"),
         ("t.toml", "a =", "that is no TOML"),
         ("t.toml", "", "found no stimulus in"),
-        ("t.txt", "", "found a file that is no table at"),
+        ("t.txt", "", "found a file that is neither film nor table at"),
         ("gone", None, "found nothing at .*expected a folder of the files that were shown"),
         ("empty/x.txt", "", "found no video, sound or picture in"),
-        ("two/a.mp4", "", "found a.mp3 and a.mp4 in .*say in a table which it is"),
+        ("two/a.mp4", "", "found .*a.mp3 and .*a.mp4 for the stimulus 'a'.*say in a table"),
     ],
 )
 def test_what_is_no_folder_or_table_of_stimuli_is_one_sentence(tmp_path, name, text, said):
@@ -295,3 +295,13 @@ def test_the_command_takes_a_folder_of_stimuli(physioemo, clips, tmp_path):
     options = ["--out", tmp_path / "g.zarr", "--features", "audio", "--stimuli", clips]
     done = physioemo("preprocess", "recording", tmp_path / "x.zarr", *options, check=2)
     assert "found no file for the stimulus 'x'" in done.stderr
+
+
+def test_how_many_windows_are_cut_at_once_changes_no_bit(found, clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(stimulus_family, "_WINDOWS_AT_ONCE", 3)
+    files = find_stimuli(clips)
+    recipe = recipe_for(files, tuple(STIMULUS_FAMILIES))
+    again = recording_features(record(tmp_path / "r.zarr"), recipe, name="r", stimuli=files)
+    for name in STIMULUS_FAMILIES:
+        one, other = (x[name.replace("-", "_")].values for x in (found, again))
+        assert np.array_equal(one, other, equal_nan=True)

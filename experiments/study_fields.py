@@ -1,0 +1,54 @@
+"""Fields of a study's TOML: of the kind that is meant, or refused in one sentence."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from physioemo.errors import CallError
+
+__all__ = ["check_keys", "count", "flag", "section", "typed", "unknown"]
+
+
+def section(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a section, empty if it is not there."""
+    return typed(content, name, dict, {})
+
+
+def flag(content: Mapping[str, Any], key: str) -> bool:
+    """Return true or false, false if it is not there."""
+    value = content.get(key, False)
+    if not isinstance(value, bool):
+        raise CallError(f"found {key} = {value!r}, expected true or false")
+    return value
+
+
+def count(content: Mapping[str, Any], default: int) -> int:
+    """Return ``n_permutations``."""
+    found = typed(content, "n_permutations", int, default)
+    if found < 0:
+        raise CallError(f"found n_permutations = {found}, expected 0 or more")
+    return found
+
+
+def typed(content: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
+    """Return a field of a kind, or its default."""
+    value = content.get(key, default)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        names = {str: "text", int: "a whole number", list: "a list", dict: "a section"}
+        raise CallError(f"found {key} = {value!r}, expected {names[kind]}")
+    return value
+
+
+def check_keys(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    """Refuse a field that is not known, and name the nearest."""
+    for key in content:
+        if key not in known:
+            raise unknown(f"the field of {where}", key, known)
+
+
+def unknown(what: str, name: str, known: Any) -> CallError:
+    """Return the error of a name that is not known, with the nearest one."""
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0)[0]
+    return CallError(
+        f"found {what} {name!r}, expected one of {', '.join(known)}; did you mean {near!r}?"
+    )
