@@ -1,14 +1,14 @@
-"""The stream of a rig that a decoder reads."""
+"""The streams of a rig that a decoder reads."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
 from physioemo.acquisition.rig import Rig, RigStream
 from physioemo.acquisition.rig_record import RigPlan, prepare_rig
-from physioemo.errors import CallError
+from physioemo.errors import CallError, StreamError
 from physioemo.modality import stream_modality
 
-__all__ = ["prepare_stream"]
+__all__ = ["prepare_others", "prepare_stream"]
 
 
 def prepare_stream(
@@ -56,6 +56,50 @@ def prepare_stream(
     return prepare_rig(
         alone, wait_seconds=wait_seconds, should_stop=should_stop, on_notice=on_notice
     )
+
+
+def prepare_others(
+    rig: Rig,
+    modality: str = "eeg",
+    *,
+    wait_seconds: float = 0.0,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_notice: Callable[[str], None] = lambda text: None,
+) -> RigPlan | None:
+    """Find and check the regular streams of a rig that do not have a modality.
+
+    None is required: a decoder goes on without.
+
+    Parameters
+    ----------
+    rig, modality, wait_seconds, should_stop, on_notice
+        See :func:`prepare_stream`.
+
+    Returns
+    -------
+    RigPlan or None
+        Those that are there; None if the rig has no such stream, or none of them is there.
+    """
+    others = tuple(
+        replace(
+            stream,
+            required=False,
+            on_missing="wait" if stream.required else "warn",
+            on_late="warn",
+        )
+        for stream in rig.streams
+        if stream.sfreq > 0 and _modality(stream) != modality
+    )
+    if not others:
+        return None
+    beside = replace(rig, streams=others, planned_minutes=None, min_free_gib=None)
+    try:
+        return prepare_rig(
+            beside, wait_seconds=wait_seconds, should_stop=should_stop, on_notice=on_notice
+        )
+    except StreamError as error:
+        on_notice(str(error))
+        return None
 
 
 def _modality(stream: RigStream) -> str:

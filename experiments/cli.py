@@ -155,6 +155,12 @@ def _print_baselines(evaluation: dict[str, Any]) -> None:
 @click.option("--decoder", "folder", required=True, type=click.Path(path_type=Path))
 @click.option("--stream", "predicates", multiple=True, help="XPath predicate of the EEG stream.")
 @click.option(
+    "--beside",
+    multiple=True,
+    help="XPath predicate of streams beside the EEG, for a decoder that reads them; if not "
+    "stated, all of the rig, or else of the network.",
+)
+@click.option(
     "--rig",
     "rig_file",
     type=click.Path(path_type=Path),
@@ -182,6 +188,7 @@ def _print_baselines(evaluation: dict[str, Any]) -> None:
 def live(
     folder: Path,
     predicates: tuple[str, ...],
+    beside: tuple[str, ...],
     rig_file: Path | None,
     wait_seconds: float,
     duration: float | None,
@@ -207,14 +214,20 @@ def live(
 
     configure_quietly()
     overrides = Overrides.parse(ch_names, unit, rates)
-    refuse_contradictions(rig_file, False, predicates, overrides, False, False)
+    refuse_contradictions(rig_file, False, (*predicates, *beside), overrides, False, False)
     decoder = load_decoder(folder)
+    around: tuple[str, ...] | None = beside or None
     if rig_file is not None:
-        from physioemo.acquisition.rig_live import prepare_stream
+        from physioemo.acquisition.rig_live import prepare_others, prepare_stream
         from physioemo.acquisition.rig_toml import read_rig
 
-        plan = prepare_stream(read_rig(rig_file), wait_seconds=wait_seconds, on_notice=notice)
+        rig = read_rig(rig_file)
+        plan = prepare_stream(rig, wait_seconds=wait_seconds, on_notice=notice)
         predicates, overrides = plan.predicates, plan.overrides
+        if not isinstance(decoder, Decoder):
+            others = prepare_others(rig, wait_seconds=wait_seconds, on_notice=notice)
+            around = others.predicates if others else ()
+            overrides = overrides.joined(others.overrides) if others else overrides
     if decoder.metadata.get(UNTRAINED):
         click.echo("The decoder is UNTRAINED: its predictions mean nothing.", err=True)
     leader = Leader() if led else None
@@ -225,16 +238,16 @@ def live(
         "stop_when_idle_seconds": stop_when_idle,
         "find_seconds": find_seconds,
         "should_stop": leader.is_gone if leader else _never,
+        "should_restart": leader.wants_restart if leader else _never,
         "on_start": _ignore if as_json else _print_start,
         "on_prediction": _ignore if as_json else _print_prediction(),
         "on_notice": notice,
     }
     if isinstance(decoder, Decoder):
-        restart = leader.wants_restart if leader else _never
-        summary = run_live(decoder, should_restart=restart, **options)
+        summary = run_live(decoder, **options)
     else:
         cache = Path(click.get_app_dir("physioemo")) / "stimuli"
-        summary = run_fused_live(decoder, stimuli=stimuli, cache=cache, **options)
+        summary = run_fused_live(decoder, beside=around, stimuli=stimuli, cache=cache, **options)
     if as_json:
         click.echo(json.dumps(asdict(summary), indent=2))
         return

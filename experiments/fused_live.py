@@ -7,21 +7,19 @@ says what an offline run says, to the bit. A stream that has fallen silent is no
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
 
-from physioemo.clock import find_gaps
 from physioemo.description import StreamDescription
 from physioemo.experiments.fused_decoder import FusedDecoder
-from physioemo.experiments.fused_streams import SideStream
-from physioemo.experiments.tokens import FAMILY
+from physioemo.experiments.fused_eeg import EegRows, EegWindow
+from physioemo.experiments.fused_streams import CutSide, SideToken
 from physioemo.features.stimulus_tokens import StimulusTokens
 from physioemo.models.temporal_context import require_causal
 from physioemo.prediction import Prediction
-from physioemo.ring import Ring
 
-__all__ = ["PATIENCE_SECONDS", "SILENT_SECONDS", "FusedLive"]
+__all__ = ["PATIENCE_SECONDS", "SILENT_SECONDS", "FusedDecoded", "FusedLive"]
 
 PATIENCE_SECONDS = 0.25
 """How long a window waits for the other streams, in time of the EEG."""
@@ -30,8 +28,40 @@ SILENT_SECONDS = 1.0
 """A stream whose newest sample is this far behind the EEG's is not waited for."""
 
 
+@dataclass(frozen=True)
+class FusedDecoded:
+    """A prediction, and what it stands on.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Its time is the end of the window on this computer's clock.
+    window : EegWindow
+        The window, with the EEG device's own stamps.
+    sides : mapping of str to SideToken or None
+        The newest token of each side family; it may have been too old to be used.
+    """
+
+    prediction: Prediction
+    window: EegWindow
+    sides: Mapping[str, SideToken | None]
+
+    @property
+    def usable(self) -> np.ndarray:
+        """Electrodes of which all values could be had, bool, shape (channel,)."""
+        return np.asarray(np.isfinite(self.window.values).all(axis=1))
+
+    def age_seconds(self, name: str) -> float:
+        """Return how long before the window's end a family's token ends; NaN without one."""
+        token = self.sides.get(name)
+        return float("nan") if token is None else self.prediction.time_seconds - token.stop_seconds
+
+
 class FusedLive:
     """A fused decoder at work.
+
+    Every stream is cut at its gaps and into windows on the stamps of its own device; which token
+    belongs to which window is decided on the clock that the offsets lead to.
 
     Parameters
     ----------
@@ -71,20 +101,26 @@ class FusedLive:
         """Windows that did not wait until all streams had come."""
         self._stimulus = stimulus
         self._patience_seconds, self._silent_seconds = patience_seconds, silent_seconds
-        self._ring = Ring("eeg", description, decoder.recipe.hop_samples)
-        self._tokens = decoder.tokens(description)
-        self._state = self._tokens.start()
-        self._sides = {name: _Side(decoder.side_tokens(name, d)) for name, d in sides.items()}
+        self._description, self._described = description, dict(sides)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin from rest, as if all streams had just begun."""
+        decoder = self.decoder
+        self._eeg = EegRows(decoder, self._description)
+        self._sides = {n: CutSide(decoder.side_tokens(n, d)) for n, d in self._described.items()}
         self._remembered = decoder.start()
-        self._waiting: deque[tuple[np.ndarray, float, int]] = deque()
+        self._waiting: deque[tuple[EegWindow, float]] = deque()
         self._newest_seconds = -np.inf
 
     @property
     def n_segments(self) -> int:
         """1 + the number of gaps of the EEG so far."""
-        return self._ring.segment + 1
+        return self._eeg.n_segments
 
-    def push_side(self, name: str, signal: np.ndarray, stamps: np.ndarray) -> None:
+    def push_side(
+        self, name: str, signal: np.ndarray, stamps: np.ndarray, *, offset_seconds: float = 0.0
+    ) -> None:
         """Take the next samples of the stream of a family; gaps are found here.
 
         Parameters
@@ -94,32 +130,30 @@ class FusedLive:
         signal : ndarray, shape (time, channel)
             Samples in order of arrival.
         stamps : ndarray, shape (time,)
-            Their times on the clock of the EEG's stamps.
+            The device's own stamp of each in seconds.
+        offset_seconds : float
+            What has to be added to them for the clock of the predictions.
         """
-        self._sides[name].push(signal, stamps)
+        self._sides[name].push(signal, stamps, offset_seconds=offset_seconds)
 
-    def push(self, signal: np.ndarray, stamps: np.ndarray) -> list[Prediction]:
+    def push(
+        self, signal: np.ndarray, stamps: np.ndarray, *, offset_seconds: float = 0.0
+    ) -> list[FusedDecoded]:
         """Take the next samples of the EEG; return what can be said now.
 
         Parameters
         ----------
-        signal : ndarray, shape (time, channel)
-            Samples in order of arrival.
-        stamps : ndarray, shape (time,)
-            Their times.
+        signal, stamps, offset_seconds
+            As in :meth:`push_side`.
         """
-        for window in self._ring.push(signal, stamps):
-            part = window["eeg"]
-            made, self._state = self._tokens.step(
-                part.signal, part.time, window.segment, self._state
-            )
-            for row, stop in zip(made[FAMILY].values, made.stop_seconds.tolist(), strict=True):
-                self._waiting.append((row, stop, window.segment))
+        for window in self._eeg.push(signal, stamps):
+            self._waiting.append((window, window.newest_stamp + offset_seconds))
         if len(stamps):
-            self._newest_seconds = max(self._newest_seconds, float(np.max(stamps)))
+            newest = float(np.max(stamps)) + offset_seconds
+            self._newest_seconds = max(self._newest_seconds, newest)
         return self.ready()
 
-    def ready(self) -> list[Prediction]:
+    def ready(self) -> list[FusedDecoded]:
         """Return the predictions of the windows that need not wait any more, in their order."""
         said = []
         while self._waiting:
@@ -136,33 +170,19 @@ class FusedLive:
             said.append(self._say(*self._waiting.popleft()))
         return said
 
-    def finish(self) -> list[Prediction]:
+    def finish(self) -> list[FusedDecoded]:
         """Return the predictions of all windows that still wait: nothing more will come."""
         return [self._say(*self._waiting.popleft()) for _ in range(len(self._waiting))]
 
-    def _say(self, row: np.ndarray, stop_seconds: float, segment: int) -> Prediction:
+    def _say(self, window: EegWindow, stop_seconds: float) -> FusedDecoded:
         newest = {name: side.stream.newest(stop_seconds) for name, side in self._sides.items()}
         shown = None if self._stimulus is None else self._stimulus(stop_seconds)
         said, self._remembered = self.decoder.step(
-            row, newest, stop_seconds, self._remembered, segment=segment, stimulus=shown
+            window.values,
+            newest,
+            stop_seconds,
+            self._remembered,
+            segment=window.segment,
+            stimulus=shown,
         )
-        return said
-
-
-class _Side:
-    """One stream beside the EEG, cut at its gaps."""
-
-    def __init__(self, stream: SideStream) -> None:
-        self.stream = stream
-        self._segment, self._last = 0, np.empty(0)
-
-    def push(self, signal: np.ndarray, stamps: np.ndarray) -> None:
-        if not len(stamps):
-            return
-        n_before = len(self._last)
-        known = np.concatenate([self._last, stamps])
-        gaps = find_gaps(known, self.stream.description.sfreq) - n_before
-        self._last = np.array(stamps[-1:], float)
-        for start, stop in pairwise(sorted({0, *gaps.tolist(), len(stamps)})):
-            self._segment += start in gaps
-            self.stream.step(signal[start:stop], stamps[start:stop], self._segment)
+        return FusedDecoded(said, window, newest)

@@ -14,12 +14,11 @@ from physioemo.acquisition.stream_return import ReturnWatch, find_return
 from physioemo.description import StreamDescription
 from physioemo.errors import CallError, NoStreamError, PhysioEmoError
 from physioemo.experiments.fused_decoder import FusedDecoder
-from physioemo.experiments.fused_live import PATIENCE_SECONDS, FusedLive
+from physioemo.experiments.fused_live import PATIENCE_SECONDS, FusedDecoded, FusedLive
 from physioemo.experiments.fused_sides import find_side
 from physioemo.experiments.fused_stimulus import stimulus_files
-from physioemo.experiments.fused_trust import is_unsure
 from physioemo.experiments.live import STALE_SECONDS, LiveSummary, open_fitting, summarise_run
-from physioemo.experiments.live_outlets import LiveOutlets
+from physioemo.experiments.live_outlets import LiveOutlets, side_quality
 from physioemo.features.stimulus_cache import stimulus_features
 from physioemo.features.stimulus_windows import LiveStimulus
 from physioemo.models.temporal_context import require_causal
@@ -29,13 +28,14 @@ from physioemo.prediction import Prediction
 __all__ = ["run_fused_live"]
 
 _FLIPS, _MARKERS = "PhysioEmo-Frames", "PhysioEmo-Player"
-_OFFSET_SECONDS, _PULL_SECONDS = 5.0, 0.05
+_DRIFT = 1e-4  # twice what crystal clocks differ by
+_OFFSET_SECONDS, _RETRY_SECONDS, _PULL_SECONDS = 5.0, 0.5, 0.05
 _KEPT_LATENCIES = 100_000
 _DESCRIBE_SECONDS = 3.0
 
 
 class ClockedInlet:
-    """An inlet whose samples come on this computer's clock; it finds its stream again.
+    """An inlet that knows how its device's clock runs to this computer's; it finds it again.
 
     Parameters
     ----------
@@ -48,7 +48,10 @@ class ClockedInlet:
     def __init__(self, inlet: Any, description: StreamDescription) -> None:
         self.inlet, self.description = inlet, description
         self.has_data = False
-        self._offset, self._measured = 0.0, -np.inf
+        self.offset_seconds = 0.0
+        """What has to be added to the device's stamps for this computer's clock."""
+        self._due = -np.inf  # when to measure it again
+        self._sure_within, self._measured = np.inf, 0.0
         self._arrived = time.monotonic()
         self._watch, self._uids = ReturnWatch(description), {inlet.info().uid()}
 
@@ -58,12 +61,9 @@ class ClockedInlet:
         return time.monotonic() - self._arrived
 
     def pull(self, timeout_seconds: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """Return what has come: samples (time, channel), and their times."""
-        if time.monotonic() - self._measured > _OFFSET_SECONDS:
-            triple = clock_offset(self.inlet, timeout_seconds=0.2)
-            # Without an answer the previous one holds.
-            self._offset = self._offset if triple is None else float(triple[1])
-            self._measured = time.monotonic()
+        """Return what has come: samples (time, channel), and the device's own stamps."""
+        if time.monotonic() > self._due:
+            self._measure()
         signal, stamps = pull(self.inlet, timeout_seconds=timeout_seconds)
         if len(stamps):
             self.has_data, self._arrived = True, time.monotonic()
@@ -71,8 +71,22 @@ class ClockedInlet:
             inlet = find_return(self.description, self._uids)
             if inlet is not None:
                 self.inlet.close_stream()
-                self.inlet, self._measured, self._arrived = inlet, -np.inf, time.monotonic()
-        return signal, stamps + self._offset
+                self.inlet, self._due, self._arrived = inlet, -np.inf, time.monotonic()
+                self._sure_within = np.inf  # its clock may be another
+        return signal, stamps
+
+    def _measure(self) -> None:
+        """Measure the offset; a worse measurement waits until the last may have drifted as far."""
+        triple, now = clock_offset(self.inlet, timeout_seconds=0.2), time.monotonic()
+        self._due = now + (_RETRY_SECONDS if triple is None else _OFFSET_SECONDS)
+        if triple is None:
+            return
+        offset, uncertainty = float(triple[1]), float(triple[2])
+        drifted = self._sure_within + _DRIFT * (now - self._measured)
+        # Where both cannot be true the device has another clock now.
+        is_another = abs(offset - self.offset_seconds) > uncertainty + drifted
+        if uncertainty <= drifted or is_another:
+            self.offset_seconds, self._sure_within, self._measured = offset, uncertainty, now
 
     def close(self) -> None:
         """Leave the stream."""
@@ -83,6 +97,7 @@ def run_fused_live(
     decoder: FusedDecoder,
     *,
     predicates: tuple[str, ...] = (),
+    beside: tuple[str, ...] | None = None,
     overrides: Overrides | None = None,
     stimuli: Sequence[str | Path] = (),
     cache: str | Path | None = None,
@@ -90,6 +105,7 @@ def run_fused_live(
     stop_when_idle_seconds: float | None = None,
     find_seconds: float = 5.0,
     should_stop: Callable[[], bool] = lambda: False,
+    should_restart: Callable[[], bool] = lambda: False,
     on_start: Callable[[StreamDescription], None] = lambda description: None,
     on_prediction: Callable[[Prediction, float], None] = lambda prediction, latency: None,
     on_notice: Callable[[str], None] = lambda text: None,
@@ -105,12 +121,14 @@ def run_fused_live(
         From ``physioemo train``.
     predicates : tuple of str
         XPath predicates that choose the EEG; by default the one stream that fits.
+    beside : tuple of str, optional
+        XPath predicates of the streams beside it; by default all that there are.
     stimuli : sequence of str or Path
         Files, or folders of files, that the player shows; needed if the decoder reads them.
     cache : str or Path, optional
         Folder where decoded stimuli are kept; needed with `stimuli`.
-    overrides, duration_seconds, stop_when_idle_seconds, find_seconds, should_stop, on_start, \
-on_prediction, on_notice
+    overrides, duration_seconds, stop_when_idle_seconds, find_seconds, should_stop, \
+should_restart, on_start, on_prediction, on_notice
         See :func:`physioemo.experiments.live.run_live`.
 
     Raises
@@ -127,7 +145,7 @@ on_prediction, on_notice
     shown = _shown(decoder, stimuli, cache, on_notice)
     inlet, description = open_fitting(decoder, predicates, overrides or Overrides(), find_seconds)
     eeg = ClockedInlet(inlet, description)
-    sides = _open_sides(decoder, description, overrides or Overrides(), on_notice)
+    sides = _open_sides(decoder, description, beside, overrides or Overrides(), on_notice)
     player = _Player.open(decoder, shown, on_notice) if shown else None
     run = _Run(decoder, eeg, sides, player, on_prediction, on_notice)
     on_start(description)
@@ -135,6 +153,8 @@ on_prediction, on_notice
     try:
         while not should_stop():
             run.turn()
+            if should_restart():
+                run.live.restart()
             if duration_seconds is not None and time.monotonic() - began >= duration_seconds:
                 ended = "the time was up"
                 break
@@ -145,7 +165,7 @@ on_prediction, on_notice
     except KeyboardInterrupt:
         pass
     finally:
-        for ear in (eeg, *sides.values()):
+        for ear in {id(ear): ear for ear in (eeg, *sides.values())}.values():
             ear.close()
     return run.summary(ended)
 
@@ -173,26 +193,31 @@ def _shown(
 def _open_sides(
     decoder: FusedDecoder,
     eeg: StreamDescription,
+    beside: tuple[str, ...] | None,
     overrides: Overrides,
     on_notice: Callable[[str], None],
 ) -> dict[str, ClockedInlet]:
-    """Open the stream of each family that there is, by the family's name."""
-    try:
-        infos = {info.uid(): info for info in find_streams()}
-    except NoStreamError:
-        infos = {}
+    """Open the stream of each family that there is, by the family's name; each stream once."""
+    infos: dict[str, Any] = {}
+    # Without a predicate all streams are looked for.
+    for predicates in [()] if beside is None else [(one,) for one in beside]:
+        with contextlib.suppress(NoStreamError):
+            infos |= {info.uid(): info for info in find_streams(predicates)}
     described = {eeg.uid: eeg}
     for uid, info in infos.items():
         # What cannot be read carries nothing that was trained on.
         with contextlib.suppress(PhysioEmoError):
             described.setdefault(uid, _described(info, overrides))
-    ears = {}
+    ears: dict[str, ClockedInlet] = {}
+    opened: dict[str, ClockedInlet] = {}
     for side in decoder.sides:
-        uid = find_side(described, side.choice)
-        if uid is None or uid == eeg.uid:
+        found = find_side(described, side.choice)
+        if found is None or found == eeg.uid:
             on_notice(f"no stream of its own for {side.name!r}: it is missing")
             continue
-        ears[side.name] = ClockedInlet(open_inlet(infos[uid])[0], described[uid])
+        if found not in opened:
+            opened[found] = ClockedInlet(open_inlet(infos[found])[0], described[found])
+        ears[side.name] = opened[found]
     return ears
 
 
@@ -238,10 +263,10 @@ class _Player:
         """Take what has come."""
         values, stamps = self.markers.pull()
         texts = [v.decode() if isinstance(v, bytes) else str(v) for v in np.ravel(values).tolist()]
-        self.stimulus.feed_markers(texts, stamps.tolist())
+        self.stimulus.feed_markers(texts, (stamps + self.markers.offset_seconds).tolist())
         values, stamps = self.flips.pull()
         if len(stamps):
-            self.stimulus.feed_flips(values, stamps)
+            self.stimulus.feed_flips(values, stamps + self.flips.offset_seconds)
 
 
 class _Run:
@@ -256,7 +281,11 @@ class _Run:
         on_prediction: Callable[[Prediction, float], None],
         on_notice: Callable[[str], None],
     ) -> None:
-        self.decoder, self.eeg, self.sides, self.player = decoder, eeg, sides, player
+        self.decoder, self.eeg, self.player = decoder, eeg, player
+        self._beside = {
+            id(ear): (ear, [name for name, other in sides.items() if other is ear])
+            for ear in sides.values()
+        }
         self.live = FusedLive(
             decoder,
             eeg.description,
@@ -265,7 +294,7 @@ class _Run:
         )
         self._outlets = LiveOutlets(decoder)
         self._on_prediction, self._on_notice = on_prediction, on_notice
-        self._n_told, self._newest_seconds = 0, np.nan
+        self._n_told, self._newest_stamp = 0, np.nan
         self._latencies: deque[float] = deque(maxlen=_KEPT_LATENCIES)
         self._computed: deque[float] = deque(maxlen=_KEPT_LATENCIES)
         self._n, self._n_abstained = 0, 0
@@ -273,53 +302,56 @@ class _Run:
     def turn(self) -> None:
         """Take what has come, say what it means, and mind a silence."""
         signal, stamps = self.eeg.pull(_PULL_SECONDS)
+        # Looking for another stream takes its time, and is no silence of the EEG.
+        silent = 0.0 if len(stamps) else self.eeg.silent_seconds
         began = time.perf_counter()
-        for name, ear in self.sides.items():
+        for ear, names in self._beside.values():
             values, times = ear.pull()
-            if len(times):
-                self.live.push_side(name, values, times)
+            for name in names if len(times) else ():
+                self.live.push_side(name, values, times, offset_seconds=ear.offset_seconds)
         if self.player is not None:
             self.player.listen()
         if len(stamps):
-            self._n_told, self._newest_seconds = 0, float(stamps[-1])
-        else:
-            self._mind_silence()
-        if len(stamps):
-            said = self.live.push(signal, stamps)
-        elif self.eeg.silent_seconds < PATIENCE_SECONDS:
+            self._n_told, self._newest_stamp = 0, float(stamps[-1])
+            said = self.live.push(signal, stamps, offset_seconds=self.eeg.offset_seconds)
+        elif silent < PATIENCE_SECONDS:
             said = self.live.ready()
         else:
             said = self.live.finish()
-        for prediction in said:
-            self._say(prediction, time.perf_counter() - began)
+        for decoded in said:
+            self._say_window(decoded, time.perf_counter() - began)
+        self._mind_silence(silent)
 
-    def _mind_silence(self) -> None:
-        silent = self.eeg.silent_seconds
+    def _mind_silence(self, silent: float) -> None:
         if self.eeg.has_data and silent >= STALE_SECONDS + self._n_told:
             self._n_told += 1
             reason = f"the EEG has been silent for {silent:.1f} s"
             if self._n_told == 1:
                 self._on_notice(reason)
-            self._say(self.decoder.abstention(self._newest_seconds, reason), 0.0)
+            newest = self._newest_stamp + self.eeg.offset_seconds
+            quality = {"first_stamp": np.nan, "newest_stamp": self._newest_stamp}
+            nothing = np.zeros(len(self.decoder.ch_names), bool)
+            self._say(
+                self.decoder.abstention(newest, reason),
+                {**quality, **side_quality(self.decoder, None), "computing": 0.0},
+                nothing,
+            )
 
-    def _say(self, prediction: Prediction, computing_seconds: float) -> None:
-        there = not prediction.abstain or is_unsure(prediction)
-        quality = {
-            # Stamps are on this computer's clock: several devices have no common one.
-            "first_stamp": np.nan,
-            "newest_stamp": prediction.time_seconds,
-            "usable": float(there),
-            "skipped": self.live.n_hurried,
-            "computing": computing_seconds,
-        }
-        usable = np.full(len(self.decoder.ch_names), there)
+    def _say_window(self, decoded: FusedDecoded, computing_seconds: float) -> None:
+        window = decoded.window
+        quality = {"first_stamp": window.first_stamp, "newest_stamp": window.newest_stamp}
+        quality |= {**side_quality(self.decoder, decoded), "computing": computing_seconds}
+        latency = self._say(decoded.prediction, quality, decoded.usable)
+        self._latencies.append(latency)
+        self._computed.append(computing_seconds)
+
+    def _say(self, prediction: Prediction, quality: dict[str, float], usable: np.ndarray) -> float:
+        quality |= {"usable": float(usable.mean()), "skipped": self.live.n_hurried}
         latency = self._outlets.send(prediction, quality, usable)
         self._n += 1
         self._n_abstained += prediction.abstain
-        if computing_seconds:
-            self._latencies.append(latency)
-            self._computed.append(computing_seconds)
         self._on_prediction(prediction, latency)
+        return latency
 
     def summary(self, ended: str) -> LiveSummary:
         """Return how it went."""

@@ -8,16 +8,17 @@ not older than the family allows.
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from physioemo.clock import segment_bounds
+from physioemo.clock import find_gaps, segment_bounds
 from physioemo.description import StreamDescription
 from physioemo.errors import SignalError, StreamDescriptionError
 from physioemo.experiments.fused_sides import SideFamily, bind_side, find_side
 from physioemo.recording import Recording
 
-__all__ = ["SideHistory", "SideStream", "SideToken", "recording_side"]
+__all__ = ["CutSide", "SideHistory", "SideStream", "SideToken", "recording_side"]
 
 _MOST_TOKENS = 4096
 
@@ -36,12 +37,15 @@ class SideToken:
         Time of the newest sample that it used, on the clock of the stamps that were given.
     newest_stamp : float
         That sample's raw stamp, where raw stamps were given; else the same.
+    first_stamp : float
+        Raw stamp of the first sample that the features' state comes from.
     """
 
     values: np.ndarray
     present: np.ndarray
     stop_seconds: float
     newest_stamp: float
+    first_stamp: float = float("nan")
 
 
 class SideHistory:
@@ -113,6 +117,7 @@ class SideStream:
         self._segment, self._state = segment, self._extractor.start()
         self._end = self._grid.window_samples  # of the next window, counted from the kept stamps
         self._stamps, self._raw = np.empty(0), np.empty(0)
+        self._first_raw = float("nan")
 
     def step(
         self,
@@ -152,8 +157,9 @@ class SideStream:
             return []
         self.newest_seconds = max(self.newest_seconds, float(np.max(stamps)))
         self._stamps = np.concatenate([self._stamps, np.asarray(stamps, float)])
-        raw = stamps if raw_stamps is None else raw_stamps
-        self._raw = np.concatenate([self._raw, np.asarray(raw, float)])
+        raw = np.asarray(stamps if raw_stamps is None else raw_stamps, float)
+        self._first_raw = float(raw[0]) if np.isnan(self._first_raw) else self._first_raw
+        self._raw = np.concatenate([self._raw, raw])
         values, self._state = self._extractor.step(signal.T, self._state)
         tokens = [self._token(v) for v in values]
         self._forget()
@@ -170,13 +176,57 @@ class SideStream:
         flat = np.array(values, float).ravel()
         present = np.isfinite(flat)
         flat[~present] = np.nan
-        return SideToken(flat, present, float(self._stamps[last]), float(self._raw[last]))
+        stop, raw = float(self._stamps[last]), float(self._raw[last])
+        return SideToken(flat, present, stop, raw, self._first_raw)
 
     def _forget(self) -> None:
         """Drop the stamps that no later window ends with."""
         n = min(len(self._stamps), self._end - 1)
         self._stamps, self._raw = self._stamps[n:].copy(), self._raw[n:].copy()
         self._end -= n
+
+
+class CutSide:
+    """A stream beside the EEG as its device stamps it: gaps are found here, on those stamps.
+
+    Parameters
+    ----------
+    stream : SideStream
+        Takes what lies between two gaps.
+    """
+
+    def __init__(self, stream: SideStream) -> None:
+        self.stream = stream
+        self._segment, self._last = 0, np.empty(0)
+
+    def push(
+        self, signal: np.ndarray, stamps: np.ndarray, *, offset_seconds: float = 0.0
+    ) -> list[SideToken]:
+        """Take the next samples; return the tokens that they complete.
+
+        Parameters
+        ----------
+        signal : ndarray, shape (time, channel)
+            Samples in order of arrival.
+        stamps : ndarray, shape (time,)
+            The device's own stamp of each in seconds.
+        offset_seconds : float
+            What has to be added to them for the clock of the EEG's windows.
+        """
+        if not len(stamps):
+            return []
+        n_before = len(self._last)
+        known = np.concatenate([self._last, stamps])
+        gaps = find_gaps(known, self.stream.description.sfreq) - n_before
+        self._last = np.array(stamps[-1:], float)
+        tokens: list[SideToken] = []
+        for start, stop in pairwise(sorted({0, *gaps.tolist(), len(stamps)})):
+            self._segment += start in gaps
+            raw = np.asarray(stamps[start:stop], float)
+            tokens += self.stream.step(
+                signal[start:stop], raw + offset_seconds, self._segment, raw_stamps=raw
+            )
+        return tokens
 
 
 def recording_side(recording: Recording, side: SideFamily) -> list[SideToken]:

@@ -1,6 +1,6 @@
 """The two streams of a live decoder: what it says, and what that stands on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from physioemo.acquisition.lsl import make_outlet
 from physioemo.description import StreamDescription
 from physioemo.experiments.decoder import UNTRAINED, Decoder
 from physioemo.experiments.fused_decoder import FusedDecoder
+from physioemo.experiments.fused_live import FusedDecoded
 from physioemo.prediction import Prediction
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 PREDICTIONS, QUALITY = "PhysioEmo-VAD", "PhysioEmo-Quality"
+_SIDE_CHANNELS = ("first_stamp", "stamp", "age")
 _INTERVAL = ("value", "value_low", "value_high")
 
 # channel -> unit
@@ -71,17 +73,66 @@ def quality_description(decoder: Decoder | FusedDecoder) -> StreamDescription:
     EEG device's own stamps of the first and the newest sample that the prediction comes from;
     ``staleness`` is how old the newest one was; ``skipped`` counts windows that were left out
     because newer ones were complete; then 1 for each electrode that was used, 0 for each that was
-    not.
+    not. A decoder of several streams adds :func:`side_channels`, and counts as skipped the windows
+    that did not wait until all streams had come.
     """
+    sides = side_channels(decoder)
     return StreamDescription(
         name=QUALITY,
         stype="Quality",
         sfreq=0.0,
-        ch_names=(*QUALITY_CHANNELS, *decoder.ch_names),
-        units=(*QUALITY_CHANNELS.values(), *("0 or 1",) * len(decoder.ch_names)),
+        ch_names=(*QUALITY_CHANNELS, *decoder.ch_names, *sides),
+        units=(
+            *QUALITY_CHANNELS.values(),
+            *("0 or 1",) * len(decoder.ch_names),
+            *("s",) * len(sides),
+        ),
         channel_format="double64",
         source_id=f"physioemo-quality-{_mark(decoder)}",
     )
+
+
+def side_channels(decoder: Decoder | FusedDecoder) -> tuple[str, ...]:
+    """Return the channels that say which token of each side family a prediction stands on.
+
+    ``eda_first_stamp`` and ``eda_stamp`` are that device's own stamps of the first sample that the
+    features' state comes from and of the newest sample of the token; ``eda_age`` is how long before
+    the window's end the token ends, as the model was told. All are NaN where the family was not
+    there; a token older than the family allows was not used.
+    """
+    if isinstance(decoder, Decoder):
+        return ()
+    return tuple(f"{side.name}_{what}" for side in decoder.sides for what in _SIDE_CHANNELS)
+
+
+def side_quality(decoder: FusedDecoder, decoded: FusedDecoded | None) -> dict[str, float]:
+    """Return the values of :func:`side_channels`; all NaN for a prediction without a window."""
+    values = dict.fromkeys(side_channels(decoder), np.nan)
+    for side in decoder.sides:
+        token = decoded.sides.get(side.name) if decoded else None
+        if decoded and token:
+            said = (token.first_stamp, token.newest_stamp, decoded.age_seconds(side.name))
+            names = (f"{side.name}_{what}" for what in _SIDE_CHANNELS)
+            values |= dict(zip(names, said, strict=True))
+    return values
+
+
+def quality_sample(
+    decoder: Decoder | FusedDecoder, values: Mapping[str, float], usable: np.ndarray
+) -> list[float]:
+    """Return one sample of the stream of quality.
+
+    Parameters
+    ----------
+    decoder : Decoder or FusedDecoder
+        Whose stream.
+    values : mapping of str to float
+        By the names of ``QUALITY_CHANNELS`` and :func:`side_channels`.
+    usable : ndarray of bool, shape (electrode,)
+    """
+    row = [values[name] for name in QUALITY_CHANNELS]
+    beside = [values[name] for name in side_channels(decoder)]
+    return [float(value) for value in (*row, *usable, *beside)]
 
 
 def _mark(decoder: Decoder | FusedDecoder) -> str:
@@ -133,6 +184,7 @@ class LiveOutlets:
     """Both streams of one decoder."""
 
     def __init__(self, decoder: Decoder | FusedDecoder) -> None:
+        self._decoder = decoder
         self._predictions = make_outlet(prediction_description(decoder))
         self._quality = make_outlet(quality_description(decoder))
 
@@ -144,7 +196,8 @@ class LiveOutlets:
         prediction : Prediction
             On this computer's LSL clock.
         quality : dict of str to float
-            By the names of ``QUALITY_CHANNELS``, without ``latency`` and ``staleness``.
+            By the names of ``QUALITY_CHANNELS``, without ``latency`` and ``staleness``, and of
+            :func:`side_channels`.
         usable : ndarray of bool, shape (electrode,)
 
         Returns
@@ -158,6 +211,5 @@ class LiveOutlets:
         self._predictions.push_sample(prediction_sample(prediction)[0].tolist(), stamp)
         latency = pylsl.local_clock() - stamp
         values = {"staleness": latency, "latency": latency, **quality}
-        row = [float(values[name]) for name in QUALITY_CHANNELS]
-        self._quality.push_sample([*row, *map(float, usable)], stamp)
+        self._quality.push_sample(quality_sample(self._decoder, values, usable), stamp)
         return float(latency)

@@ -56,6 +56,13 @@ class Overrides:
             rates,
         )
 
+    def joined(self, other: "Overrides") -> "Overrides":
+        """Return what both state; the other's word counts where they differ."""
+        tables = ("ch_names", "units", "sfreq", "device")
+        both = {table: {**getattr(self, table), **getattr(other, table)} for table in tables}
+        rows = (*self.device_rows, *(r for r in other.device_rows if r not in self.device_rows))
+        return Overrides(**both, device_rows=rows)
+
 
 def _split(option: str) -> tuple[str, str]:
     name, equals, value = option.rpartition("=")

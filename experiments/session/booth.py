@@ -100,8 +100,11 @@ class Booth:
 
     def _start_decoder(self) -> None:
         plan = self.plan
-        simulated = f"name='Simulated-EEG' and hostname='{socket.gethostname()}'"
-        which = ("--rig", str(plan.rig)) if plan.rig else ("--stream", simulated)
+        here = f"hostname='{socket.gethostname()}'"
+        which: tuple[str, ...] = ("--rig", str(plan.rig)) if plan.rig else ()
+        if not plan.rig:
+            which = ("--stream", f"name='Simulated-EEG' and {here}")
+            which += ("--beside", f"starts-with(name,'Simulated-') and {here}")
         find = ("--wait-seconds", "30") if plan.rig else ("--find-seconds", "30")
         self._start("decoder", ("live", "--decoder", str(plan.decoder), *which, *find))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from physioemo.errors import PhysioEmoError, StreamError
 from physioemo.experiments.decoder import Decoder
+from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.session.booth import Booth
 from physioemo.experiments.session.continuous import simulated_pointing
 from physioemo.experiments.session.decisions import (
@@ -104,7 +105,7 @@ class Conductor:
     ear : PredictionEar
     operator : EventEar
         ``PhysioEmo-Operator``.
-    decoder : Decoder
+    decoder : Decoder or FusedDecoder
         The one that runs. A trial's predictions begin the length of its window after the onset.
     ratings : mapping
         Those so far, by trial and dimension.
@@ -131,7 +132,7 @@ class Conductor:
         loop: LoopOutlets,
         ear: PredictionEar,
         operator: EventEar,
-        decoder: Decoder,
+        decoder: Decoder | FusedDecoder,
         ratings: Mapping[str, Mapping[str, float]],
         last: LastTrial,
         facts: Mapping[str, Any],

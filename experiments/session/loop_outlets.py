@@ -7,6 +7,7 @@ from dataclasses import replace
 from physioemo.acquisition.lsl import make_outlet
 from physioemo.description import StreamDescription
 from physioemo.experiments.decoder import Decoder
+from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.live_outlets import prediction_description, prediction_sample
 from physioemo.experiments.session.hearing import Heard
 
@@ -20,7 +21,7 @@ class LoopOutlets:
 
     Parameters
     ----------
-    decoder : Decoder
+    decoder : Decoder or FusedDecoder
         Whose predictions.
     token : str
         Part of the source_id that tells two sessions on one computer apart.
@@ -34,7 +35,13 @@ class LoopOutlets:
     """
 
     def __init__(
-        self, decoder: Decoder, token: str, *, feeds_back: bool, fits: bool, simulated: bool
+        self,
+        decoder: Decoder | FusedDecoder,
+        token: str,
+        *,
+        feeds_back: bool,
+        fits: bool,
+        simulated: bool,
     ) -> None:
         place = f"{socket.gethostname()}-{token}"
         feedback = StreamDescription(

@@ -2,7 +2,8 @@
 
 ``PhysioEmo-Quality`` says of each prediction from which sample of the EEG the decoder's state came
 and which was the newest, by the device's own stamps. The recording holds the same samples with the
-same stamps, so the same decoder must say the same.
+same stamps, so the same decoder must say the same. What a decoder of several streams stands on
+besides is in :mod:`physioemo.experiments.session.recompute_fused`.
 """
 
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ import numpy as np
 
 from physioemo.errors import CallError
 from physioemo.experiments.decoder import Decoder
+from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.live_decoding import LiveDecoding
 from physioemo.experiments.live_outlets import PREDICTIONS, QUALITY, prediction_sample
+from physioemo.experiments.session.recompute_fused import RecomputedFused
 from physioemo.recording import Recording
 
 __all__ = ["PredictionCheck", "check_predictions"]
@@ -56,7 +59,7 @@ class PredictionCheck:
 
 
 def check_predictions(
-    recording: Recording, decoder: Decoder, *, stream: str | None = None
+    recording: Recording, decoder: Decoder | FusedDecoder, *, stream: str | None = None
 ) -> PredictionCheck:
     """Compute a recording's predictions again.
 
@@ -64,7 +67,7 @@ def check_predictions(
     ----------
     recording : Recording
         With the EEG, ``PhysioEmo-VAD`` and ``PhysioEmo-Quality``.
-    decoder : Decoder
+    decoder : Decoder or FusedDecoder
         The one that predicted.
     stream : str, optional
         Name of the EEG stream that was decoded; by default the one that has the samples.
@@ -89,7 +92,11 @@ def check_predictions(
     first, newest = at["first_stamp"][rows[:, 1]], at["newest_stamp"][rows[:, 1]]
     sent = said["signal"].values[rows[:, 0]].astype(np.float32)
     key = _eeg_key(recording, decoder, newest, stream)
-    computed = _Recomputed(recording, key, decoder)
+    computed = (
+        _Recomputed(recording, key, decoder)
+        if isinstance(decoder, Decoder)
+        else RecomputedFused(recording, key, decoder)
+    )
     prior = prediction_sample(decoder.abstention(0.0, "silent"))[0]
     n_identical = n_silent = 0
     n_before = said.sizes["time"] - int(np.ptp(rows[:, 0])) - 1
@@ -99,7 +106,7 @@ def check_predictions(
             n_before += 1
             continue
         expected = prior if np.isnan(first[i]) else computed.sample(float(first[i]), newest[i])
-        if np.isnan(first[i]) and not computed.is_silent_after(float(newest[i])):
+        if np.isnan(first[i]) and not _is_silent_after(computed.stamps, newest[i]):
             gaps.append(
                 f"the decoder was cut off after {newest[i]:.3f} s, where the recording has samples"
             )
@@ -115,12 +122,18 @@ def check_predictions(
         n_identical,
         n_silent,
         n_before,
-        _shortened(differences),
+        _shortened([*differences, *computed.differences]),
         _shortened(gaps),
     )
 
 
-def _refuse_other_decoder(recording: Recording, decoder: Decoder) -> None:
+def _is_silent_after(stamps: np.ndarray, stamp: float) -> bool:
+    """Return whether the stream has a hole, or ends, just after a stamp."""
+    after = int(np.searchsorted(stamps, stamp, side="right"))
+    return after == len(stamps) or bool(stamps[after] - stamp > 0.5)
+
+
+def _refuse_other_decoder(recording: Recording, decoder: Decoder | FusedDecoder) -> None:
     for name in (PREDICTIONS, QUALITY):
         source_id = recording.description(recording.key(name)).source_id
         if not source_id.endswith(decoder.id):
@@ -149,7 +162,9 @@ def _paired(said: np.ndarray, quality: np.ndarray) -> tuple[np.ndarray, int]:
     return rows, int(between) - 2 * len(rows)
 
 
-def _eeg_key(recording: Recording, decoder: Decoder, stamps: np.ndarray, stream: str | None) -> str:
+def _eeg_key(
+    recording: Recording, decoder: Decoder | FusedDecoder, stamps: np.ndarray, stream: str | None
+) -> str:
     if stream is not None:
         return recording.key(stream)
     shares = {
@@ -165,7 +180,7 @@ def _eeg_key(recording: Recording, decoder: Decoder, stamps: np.ndarray, stream:
     return max(shares, key=lambda key: shares[key])
 
 
-def _fits(recording: Recording, key: str, decoder: Decoder) -> bool:
+def _fits(recording: Recording, key: str, decoder: Decoder | FusedDecoder) -> bool:
     from physioemo.errors import PhysioEmoError
 
     try:
@@ -183,6 +198,7 @@ class _Recomputed:
         self.stamps = recording[key]["raw_time"].values
         self.signal = recording[key]["signal"]
         self.lack = ""
+        self.differences = ()
         self._first = np.nan
         self._samples: dict[float, np.ndarray] = {}
         self._source: Iterator[None] = iter(())
@@ -195,11 +211,6 @@ class _Recomputed:
         while newest not in self._samples and next(self._source, self) is not self:
             pass
         return self._samples.get(newest)
-
-    def is_silent_after(self, stamp: float) -> bool:
-        """Return whether the stream has a hole, or ends, just after a stamp."""
-        after = int(np.searchsorted(self.stamps, stamp, side="right"))
-        return after == len(self.stamps) or bool(self.stamps[after] - stamp > 0.5)
 
     def _run(self, first: float, newest: float) -> Iterator[None]:
         found = np.flatnonzero(self.stamps == first)

@@ -15,6 +15,7 @@ import numpy as np
 
 from physioemo.errors import CallError
 from physioemo.experiments.decoder import Decoder
+from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.tokens import FAMILY
 from physioemo.recording import Recording
 
@@ -50,7 +51,7 @@ class Refit:
 
 
 def refit_head(
-    decoder: Decoder,
+    decoder: Decoder | FusedDecoder,
     recordings: Sequence[Recording],
     ratings: Mapping[str, Mapping[str, float]],
     *,
@@ -60,8 +61,8 @@ def refit_head(
 
     Parameters
     ----------
-    decoder : Decoder
-        Stays as it is.
+    decoder : Decoder or FusedDecoder
+        Of the EEG alone; stays as it is.
     recordings : sequence of Recording
         With the trials and the EEG; they may still be running.
     ratings : mapping of str to mapping of str to float
@@ -72,8 +73,14 @@ def refit_head(
     Raises
     ------
     CallError
-        If the model has no such layer, or no dimension has six rated trials with two of each side.
+        If the decoder is of several streams, the model has no such layer, or no dimension has six
+        rated trials with two of each side.
     """
+    if not isinstance(decoder, Decoder):
+        raise CallError(
+            "found a decoder of several streams, expected one of the EEG alone for a refit; "
+            "calibrate by bias and scale instead"
+        )
     heads = getattr(decoder.model, "classification_heads", None)
     if heads is None:
         raise CallError(

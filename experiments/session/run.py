@@ -12,6 +12,7 @@ from typing import Any
 from physioemo.errors import CallError, PhysioEmoError, StreamError
 from physioemo.experiments.decoder import UNTRAINED, Decoder
 from physioemo.experiments.decoder_folder import load_decoder
+from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.session.booth import Booth, BoothPlan
 from physioemo.experiments.session.conductor import Conductor, LastTrial
 from physioemo.experiments.session.continuous import continuous_streams, refuse_missing_pointer
@@ -29,6 +30,7 @@ from physioemo.experiments.session.protocol import Protocol, read_protocol
 from physioemo.experiments.session.verify import session_events
 from physioemo.experiments.session.yoke import write_decisions
 from physioemo.fingerprint import package_versions
+from physioemo.models.temporal_context import require_causal
 from physioemo.store import open_recording
 
 __all__ = ["SessionOptions", "SessionOutcome", "run_session"]
@@ -129,7 +131,7 @@ def run_session(
         If a program or a stream does not come.
     """
     protocol = read_protocol(protocol_path)
-    decoder = _eeg_decoder(decoder_folder)
+    decoder = _session_decoder(decoder_folder)
     options = replace(
         options,
         participant=options.participant or protocol.participants[0],
@@ -146,7 +148,7 @@ def run_session(
         for line in folder.progress():
             if line["what"] == "refit":
                 decoder_folder = folder.path / line["folder"]
-        decoder = _eeg_decoder(decoder_folder)
+        decoder = _session_decoder(decoder_folder)
         facts["model_id"] = decoder.id
     else:
         folder = SessionFolder.create(out, facts, protocol.text)
@@ -202,20 +204,23 @@ def run_session(
     return SessionOutcome(out, reason, codes)
 
 
-def _eeg_decoder(folder: str | Path) -> Decoder:
+def _session_decoder(folder: str | Path) -> Decoder | FusedDecoder:
     """Return the decoder in a folder.
 
     Raises
     ------
     CallError
-        If it reads more than the EEG.
+        If it sees later windows, or reads what is shown.
     """
     decoder = load_decoder(folder)
-    if not isinstance(decoder, Decoder):
+    if isinstance(decoder, Decoder):
+        return decoder
+    require_causal(decoder.network)
+    if decoder.stimulus is not None:
         raise CallError(
-            f"found a decoder of several streams in {folder}, expected one of the EEG alone: a "
-            "session's predictions are computed again from the device's own stamps, which several "
-            "devices do not share; train one without --families"
+            f"found a decoder that reads what is shown in {folder}, expected one of the "
+            "participant's signals alone: what was shown is not computed again from a session's "
+            "recording; train without --stimuli for sessions"
         )
     return decoder
 
@@ -259,7 +264,10 @@ def _check_rig(options: SessionOptions, on_say: Callable[[str], None]) -> None:
 
 
 def _facts(
-    protocol: Protocol, decoder: Decoder, decoder_folder: Path, options: SessionOptions
+    protocol: Protocol,
+    decoder: Decoder | FusedDecoder,
+    decoder_folder: Path,
+    options: SessionOptions,
 ) -> dict[str, Any]:
     arm = protocol.arm(options.participant, options.session)
     return {
@@ -313,7 +321,10 @@ def _refuse_another(folder: SessionFolder, facts: Mapping[str, Any]) -> None:
 
 
 def _standing(
-    protocol: Protocol, decoder: Decoder, options: SessionOptions, folder: SessionFolder
+    protocol: Protocol,
+    decoder: Decoder | FusedDecoder,
+    options: SessionOptions,
+    folder: SessionFolder,
 ) -> tuple[tuple[PlannedStep, ...], PolicyState, Person, dict[str, dict[str, float]], LastTrial]:
     """Return what is still to come, and where policy and participant stand."""
     steps = protocol.plan(options.participant, options.session)

@@ -14,6 +14,8 @@ import numpy as np
 
 from physioemo.errors import CallError, PhysioEmoError
 from physioemo.experiments.decoder import Decoder
+from physioemo.experiments.decoder_folder import load_decoder
+from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.live_outlets import PREDICTIONS, QUALITY, read_prediction
 from physioemo.experiments.session.conductor import LastTrial, summary_of
 from physioemo.experiments.session.decisions import (
@@ -149,11 +151,11 @@ def verify_session(path: str | Path, *, decoder_folder: str | Path | None = None
     return check
 
 
-def _decoders(folder: SessionFolder, first: str | Path) -> dict[str, Decoder]:
+def _decoders(folder: SessionFolder, first: str | Path) -> dict[str, Decoder | FusedDecoder]:
     """Return the decoders of a session by their ids; the one that it began with also as ``""``."""
-    begun = Decoder.load(first)
+    begun = load_decoder(first)
     fitted = [
-        Decoder.load(folder.path / line["folder"])
+        load_decoder(folder.path / line["folder"])
         for line in folder.progress()
         if line["what"] == "refit"
     ]

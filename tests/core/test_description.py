@@ -85,3 +85,12 @@ def test_group_keys_are_unique_folder_names_on_every_system(names):
     for key in folded:
         assert key and not set(key) & set('<>:"/\\|?*') and key == key.strip(" .")
         assert key not in {"trials", "ratings", "events", "journal", "con", "nul", "aux"}
+
+
+def test_what_two_state_is_joined_and_the_second_wins():
+    one = Overrides.parse(["EEG=a,b"], ["EEG=uV"], ["*=250"])
+    two = Overrides.parse([], ["EEG=mV", "Body=uS"], [])
+    both = one.joined(two)
+    assert both.ch_names == {"EEG": ("a", "b")} and both.sfreq == {"*": 250.0}
+    assert both.units == {"EEG": ("mV",), "Body": ("uS",)}
+    assert one.joined(Overrides()) == one == Overrides().joined(one)

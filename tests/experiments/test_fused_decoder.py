@@ -141,7 +141,7 @@ def run_live(decoder, recording, seed, **patience):
         for name in (n for n, k in SIDE_KEYS.items() if k == key):
             live.push_side(name, signal, stamps)
         said += live.push(signal, stamps) if key == "Simulated-EEG" else live.ready()
-    return said + live.finish(), live.n_hurried
+    return [d.prediction for d in said + live.finish()], live.n_hurried
 
 
 @settings(max_examples=4, deadline=None)
@@ -230,7 +230,7 @@ def test_a_window_waits_a_moment_and_not_for_a_stream_that_is_silent(recording, 
     for name, key in SIDE_KEYS.items():
         part = recording[key].sel(time=slice(0.9, 1.2))
         live.push_side(name, part["signal"].values, part["time"].values)
-    assert live.ready() == offline[:1] and live.n_hurried == 0
+    assert [d.prediction for d in live.ready()] == offline[:1] and live.n_hurried == 0
     # The next window ends at 1.496 s: after a quarter of a second it is said without the others.
     assert live.push(signal[260:420], time[260:420]) == []
     assert len(live.push(signal[420:450], time[420:450])) == 1 and live.n_hurried == 1
