@@ -251,7 +251,10 @@ def test_a_session_refuses_what_it_could_not_compute_again(source, decoder, tmp_
     )
     for refused, told in (
         (replace(decoder, stimulus=StimulusChoice(("video",))), "train without --stimuli for"),
-        (replace(decoder, context=WindowContext(later, 4)), "for offline use only, which sees later"),
+        (
+            replace(decoder, context=WindowContext(later, 4)),
+            "for offline use only, which sees later",
+        ),
     ):
         monkeypatch.setattr(session_run, "load_decoder", lambda folder, found=refused: found)
         with pytest.raises(CallError, match=told):
