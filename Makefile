@@ -14,7 +14,7 @@ demo: $(STAMP)
 # Two workers, each on one core; the tests of a file run in one of them, on its fixtures, and in
 # the order of their names: the longest files are in the middle, and small ones fill the end.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bench_features.py

@@ -89,7 +89,12 @@ class Problem:
         return run
 
     def in_processes(
-        self, n_processes: int, stack: contextlib.ExitStack, *, compiled: bool
+        self,
+        n_processes: int,
+        stack: contextlib.ExitStack,
+        *,
+        compiled: bool,
+        bfloat16: bool = False,
     ) -> Callable[[], None]:
         """One by one in each of some processes, which end with the stack."""
         n_training, n_validation = N_STEPS_IN_PROCESSES * self.batch, max(1, self.batch // 2)
@@ -103,7 +108,12 @@ class Problem:
         config = TrainingConfig(n_epochs=1, batch_size=self.batch)
         processes = stack.enter_context(
             TrainingProcesses(
-                self.models[0], room, config, n_processes=n_processes, compiled=compiled
+                self.models[0],
+                room,
+                config,
+                n_processes=n_processes,
+                compiled=compiled,
+                bfloat16=bfloat16,
             )
         )
         rows = [self.architecture.flatten(model) for model in self.models]
@@ -136,6 +146,10 @@ def variants(
         for name, compiled in (("eager", False), ("compiled", True)):
             ways[f"{n_processes} processes {name}"] = problem.in_processes(
                 n_processes, stack, compiled=compiled
+            )
+        if arguments.bfloat16:
+            ways[f"{n_processes} processes compiled bfloat16"] = problem.in_processes(
+                n_processes, stack, compiled=True, bfloat16=True
             )
     if problem.device.type == "cuda":
         for n in (1, n_together):

@@ -52,7 +52,7 @@ def decoder(source, tmp_path_factory):
 def film(tmp_path_factory):
     folder = tmp_path_factory.mktemp("film")
     rng = np.random.default_rng(0)
-    n = 10 * 40
+    n = 10 * 24
     pictures = rng.integers(0, 255, (n, 16, 16, 3)).astype(np.uint8)
     write_media(folder / "film.mkv", pictures=pictures, seconds=np.arange(n) * 0.1)
     (folder / "show.toml").write_text(
@@ -128,7 +128,7 @@ def test_what_is_not_there_is_missing_and_told(source, decoder, film, tmp_path, 
         run_fused_live(decoder)
     folder = decoder.save(tmp_path / "decoder")
     eeg_alone = threading.Thread(
-        target=replay, args=(source,), kwargs={"wait_seconds": 60, "duration_seconds": 8}
+        target=replay, args=(source,), kwargs={"wait_seconds": 20, "duration_seconds": 8}
     )
     eeg_alone.start()
     done = physioemo(
