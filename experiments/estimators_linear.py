@@ -22,6 +22,7 @@ __all__ = [
     "Logistic",
     "Majority",
     "MeanRating",
+    "PenaltyChoice",
     "RidgeRatings",
     "SupportVectors",
     "balanced_loss",
@@ -72,13 +73,13 @@ class Majority(StudyClassifier):
         return np.tile(self.prior_, (len(values), 1))
 
 
-class Logistic(StudyClassifier):
-    """Logistic regression, classes weighted equally.
+class PenaltyChoice(StudyClassifier):
+    """A model whose penalty is chosen by the loss on validation rows; the first of equal ones.
 
     Parameters
     ----------
     penalties : tuple of float
-        Inverse strengths ``C`` to choose from by the loss on validation rows.
+        Inverse strengths ``C`` to choose from.
     seed : int
         Which groups are held out.
     """
@@ -94,15 +95,33 @@ class Logistic(StudyClassifier):
         rows, held = self.input_.apply(values[train]), self.input_.apply(values[chosen])
         best = np.inf
         for penalty in self.penalties:
-            model = LogisticRegression(
-                C=penalty, class_weight="balanced", max_iter=_MOST_ITERATIONS
-            ).fit(rows, codes[train])
-            loss = balanced_loss(model.predict_proba(held), codes[chosen]) if len(held) else 0.0
+            model = self._trained(rows, codes[train], penalty)
+            loss = balanced_loss(self._said(model, held), codes[chosen]) if len(held) else 0.0
             if loss < best:
                 best, self.model_, self.penalty_ = loss, model, penalty
 
     def _probabilities(self, values: np.ndarray) -> np.ndarray:
-        return self.model_.predict_proba(self.input_.apply(values))
+        return self._said(self.model_, self.input_.apply(values))
+
+    def _trained(self, rows: np.ndarray, codes: np.ndarray, penalty: float) -> Any:
+        """Return the model of some rows with one penalty."""
+        raise NotImplementedError
+
+    def _said(self, model: Any, rows: np.ndarray) -> np.ndarray:
+        """Return what a model says of some rows, (window, trained class)."""
+        raise NotImplementedError
+
+
+class Logistic(PenaltyChoice):
+    """Logistic regression, classes weighted equally; parameters as in :class:`PenaltyChoice`."""
+
+    def _trained(self, rows: np.ndarray, codes: np.ndarray, penalty: float) -> Any:
+        return LogisticRegression(
+            C=penalty, class_weight="balanced", max_iter=_MOST_ITERATIONS
+        ).fit(rows, codes)
+
+    def _said(self, model: Any, rows: np.ndarray) -> np.ndarray:
+        return model.predict_proba(rows)
 
 
 class SupportVectors(StudyClassifier):

@@ -5,10 +5,11 @@ Regression models for ordinal data, J. R. Stat. Soc. B 42:109-142): one set of w
 classes, where logistic regression has one for each. With two classes it is logistic regression.
 """
 
+from typing import Any
+
 import numpy as np
 
-from physioemo.experiments.estimator_base import StudyClassifier
-from physioemo.experiments.estimators_linear import PENALTIES, FlatInput, balanced_loss
+from physioemo.experiments.estimators_linear import PenaltyChoice
 
 __all__ = ["OrdinalLogistic", "fit_proportional_odds", "ordered_probability"]
 
@@ -17,38 +18,18 @@ _GRADIENT_TOLERANCE = 1e-7
 _NARROWEST_STEP = 1e-6
 
 
-class OrdinalLogistic(StudyClassifier):
+class OrdinalLogistic(PenaltyChoice):
     """Proportional-odds regression, classes weighted equally, in the order of their names.
 
-    Parameters
-    ----------
-    penalties : tuple of float
-        Inverse strengths ``C``, as those of logistic regression, to choose from by the loss on
-        validation rows.
-    seed : int
-        Which groups are held out.
+    Parameters as in :class:`physioemo.experiments.estimators_linear.PenaltyChoice`.
     """
 
-    def __init__(self, penalties: tuple[float, ...] = PENALTIES, seed: int = 0) -> None:
-        self.penalties = penalties
-        self.seed = seed
+    def _trained(self, rows: np.ndarray, codes: np.ndarray, penalty: float) -> Any:
+        return fit_proportional_odds(rows, codes, penalty)
 
-    def _fit(
-        self, values: np.ndarray, codes: np.ndarray, train: np.ndarray, chosen: np.ndarray
-    ) -> None:
-        self.input_ = FlatInput.fit(values[train])
-        rows, held = self.input_.apply(values[train]), self.input_.apply(values[chosen])
-        best = np.inf
-        for penalty in self.penalties:
-            weights, thresholds = fit_proportional_odds(rows, codes[train], penalty)
-            said = ordered_probability(held @ weights, thresholds)
-            loss = balanced_loss(said, codes[chosen]) if len(held) else 0.0
-            if loss < best:
-                best, self.weights_, self.thresholds_ = loss, weights, thresholds
-                self.penalty_ = penalty
-
-    def _probabilities(self, values: np.ndarray) -> np.ndarray:
-        return ordered_probability(self.input_.apply(values) @ self.weights_, self.thresholds_)
+    def _said(self, model: Any, rows: np.ndarray) -> np.ndarray:
+        weights, thresholds = model
+        return ordered_probability(rows @ weights, thresholds)
 
 
 def ordered_probability(score: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
