@@ -32,7 +32,10 @@ class Pointer(Protocol):
     name: str
 
     def begin(self, item: Item) -> None:
-        """Forget what was before: a stimulus begins."""
+        """Make ready for a stimulus."""
+
+    def start(self) -> None:
+        """Forget what was before: the stimulus is on screen from now on."""
 
     def hear(self, event: Any) -> None:
         """Take a pygame event."""
@@ -53,6 +56,10 @@ class MousePointer:
         self._middle, self._last = (0, 0), (1, 1)
 
     def begin(self, item: Item) -> None:
+        """Rate nothing yet."""
+        self.start()
+
+    def start(self) -> None:
         """Put it into the middle of the window."""
         width, height = self._pygame.display.get_surface().get_size()
         self._middle, self._last = (width // 2, height // 2), (width - 1, height - 1)
@@ -93,6 +100,10 @@ class KeyboardPointer:
         self._place, self._is_moved, self._read = (0.5, 0.5), False, math.nan
 
     def begin(self, item: Item) -> None:
+        """Rate nothing yet."""
+        self.start()
+
+    def start(self) -> None:
         """Begin in the middle, with no key held."""
         self._held.clear()
         self._place, self._is_moved, self._read = (0.5, 0.5), False, time.perf_counter()
@@ -148,6 +159,10 @@ class JoystickPointer:
         self._is_moved = False
 
     def begin(self, item: Item) -> None:
+        """Rate nothing yet."""
+        self.start()
+
+    def start(self) -> None:
         """Wait for a motion: a stick that nobody has touched rates nothing."""
         self._is_moved = False
 
@@ -189,7 +204,7 @@ class SimulatedPointer:
 
     def __init__(self, rating: ContinuousRating, answers: Answers) -> None:
         self.name, self._rating, self._answers = "simulated", rating, answers
-        self._began = math.nan
+        self._began = math.inf
         self._aims: Places | None = None
 
     def begin(self, item: Item) -> None:
@@ -198,6 +213,10 @@ class SimulatedPointer:
         low, span = self._rating.minimum, self._rating.maximum - self._rating.minimum
         aims = [(told[d] - low) / span for d in self._rating.dimensions if d in told]
         self._aims = tuple(aims) if len(aims) == len(self._rating.dimensions) else None
+        self._began = math.inf
+
+    def start(self) -> None:
+        """React from now on."""
         self._began = time.perf_counter()
 
     def hear(self, event: Any) -> None:

@@ -68,6 +68,7 @@ class RatingSampler:
 
     def show(self) -> None:
         """Take it that the stimulus is on screen from now on."""
+        self.pointer.start()
         self.note()
         self._is_on = True
 
@@ -97,6 +98,9 @@ class RatingSampler:
         step = 1 / self.rating.sfreq
         due = time.perf_counter()
         while not self._ends.wait(max(0.0, due - time.perf_counter())):
-            self._send(self.sample(), float(pylsl.local_clock()))
+            # The time first: a value is never stamped after the item's end because the thread was
+            # held up in between.
+            stamp = float(pylsl.local_clock())
+            self._send(self.sample(), stamp)
             # Whole steps that were slept through are left out, never sent afterwards.
             due += step * (1 + max(0, int((time.perf_counter() - due) / step)))
