@@ -115,12 +115,16 @@ class StudyClassifier(ClassifierMixin, StudyEstimator):
             raise CallError(
                 f"found {len(np.asarray(y))} labels for {len(values)} windows, expected one each"
             )
-        train, chosen = training_rows(len(values), groups, validation, seed=self.seed)
+        train, chosen = self._rows(len(values), groups, validation)
         codes, self.classes_, self.columns_ = class_codes(y, train, classes)
         self.feature_shape_ = values.shape[1:]
         counts = np.bincount(codes[train], minlength=len(self.columns_))
         self.prior_ = counts / counts.sum()
         return values, codes, train, chosen[codes[chosen] >= 0]
+
+    def _rows(self, n_windows: int, groups: Any, validation: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows that train and those that choose."""
+        return training_rows(n_windows, groups, validation, seed=self.seed)
 
     def _fit(
         self, values: np.ndarray, codes: np.ndarray, train: np.ndarray, chosen: np.ndarray

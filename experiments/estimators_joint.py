@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from physioemo.errors import CallError, DataError
-from physioemo.experiments.estimator_inputs import features_of, training_rows
+from physioemo.experiments.estimator_inputs import features_of
 from physioemo.experiments.estimators_torch import TokenClassifier
 
 __all__ = ["JointTokenClassifier"]
@@ -59,7 +59,7 @@ class JointTokenClassifier(TokenClassifier):
                 f"found the class {labels.max()}, expected at most {n_classes - 1}; name all "
                 "classes"
             )
-        train, chosen = training_rows(len(values), groups, validation, seed=self.seed)
+        train, chosen = self._rows(len(values), groups, validation)
         counts = np.stack([(labels[train] == c).sum(axis=0) for c in range(n_classes)], axis=1)
         self.known_ = counts > 0  # (dimension, class)
         few = np.flatnonzero(self.known_.sum(axis=1) < 2)

@@ -1,6 +1,7 @@
 """Networks of the model catalogue as estimators, one by one or many in one program."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from physioemo.experiments.estimator_inputs import Scaler
 __all__ = ["TokenClassifier", "fit_together"]
 
 LINKS = ("softmax", "cumulative")
+KEEPS = ("best", "last")
 _WINDOWS_AT_ONCE = 64
 
 
@@ -32,8 +34,12 @@ class TokenClassifier(StudyClassifier):
         Whether every feature is a token of its own, so that each is masked by itself.
     sizes : mapping, optional
         Arguments of the model's constructor; they win over the preset.
-    n_epochs, batch_size, learning_rate, weight_decay, label_smoothing, patience, token_noise
+    n_epochs, batch_size, late_batch_size, late_from_epoch, learning_rate, weight_decay, \
+label_smoothing, patience, token_noise
         As in :class:`physioemo.models.training.TrainingConfig`.
+    keep : {"best", "last"}
+        Weights of the epoch with the lowest loss on validation rows, or of the last epoch: then
+        all rows train and none chooses, as where a paper has no third set.
     link : {"softmax", "cumulative"}
         Classes without an order, or in the order of their numbers: one score and rising
         thresholds (:class:`physioemo.models.ordinal_link.CumulativeLink`).
@@ -51,11 +57,14 @@ class TokenClassifier(StudyClassifier):
         sizes: Mapping[str, Any] | None = None,
         n_epochs: int = 100,
         batch_size: int = 256,
+        late_batch_size: int | None = None,
+        late_from_epoch: int | None = None,
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-3,
         label_smoothing: float = 0.12,
         patience: int = 15,
         token_noise: float = 0.0,
+        keep: str = "best",
         link: str = "softmax",
         device: str = "cpu",
         seed: int = 0,
@@ -66,11 +75,14 @@ class TokenClassifier(StudyClassifier):
         self.sizes = sizes
         self.n_epochs = n_epochs
         self.batch_size = batch_size
+        self.late_batch_size = late_batch_size
+        self.late_from_epoch = late_from_epoch
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.label_smoothing = label_smoothing
         self.patience = patience
         self.token_noise = token_noise
+        self.keep = keep
         self.link = link
         self.device = device
         self.seed = seed
@@ -126,7 +138,7 @@ class TokenClassifier(StudyClassifier):
         """Learn the scaler and return what the model is trained on."""
         from physioemo.models.batched_training import TrainingData
 
-        if not len(chosen):
+        if self.keep == "best" and not len(chosen):
             raise CallError(
                 "found no validation window of a class to train on, expected some; hold out "
                 "trials of every class"
@@ -135,10 +147,15 @@ class TokenClassifier(StudyClassifier):
         self.token_shape_ = tokens.shape[1:]
         self.scaler_ = Scaler.fit(tokens[train])
         scaled, mask = self._scaled(tokens)
-        return TrainingData(
-            scaled[train], codes[train], scaled[chosen], codes[chosen], mask[train], mask[chosen],
-            seed=self.seed,
-        )  # fmt: skip
+        data = TrainingData(scaled[train], codes[train], electrode_mask=mask[train], seed=self.seed)
+        if self.keep == "last":
+            return data
+        return replace(
+            data,
+            validation_tokens=scaled[chosen],
+            validation_labels=codes[chosen],
+            validation_electrode_mask=mask[chosen],
+        )
 
     def finish(self, model: Any, result: Any) -> None:
         """Take a trained model."""
@@ -177,6 +194,18 @@ class TokenClassifier(StudyClassifier):
             )
         scaled, mask = self._scaled(self._tokens(self._features(X, channel_mask)))
         return _mean_attention(self.model_, scaled, mask)
+
+    def _rows(self, n_windows: int, groups: Any, validation: Any) -> tuple[np.ndarray, np.ndarray]:
+        if self.keep not in KEEPS:
+            raise CallError(f"found keep = {self.keep!r}, expected one of {', '.join(KEEPS)}")
+        if self.keep == "best":
+            return super()._rows(n_windows, groups, validation)
+        if validation is not None:
+            raise CallError(
+                "found validation rows with keep = 'last', which trains on all, expected none; "
+                "leave them out or keep the best epoch"
+            )
+        return np.arange(n_windows), np.empty(0, int)
 
     def _fit(
         self, values: np.ndarray, codes: np.ndarray, train: np.ndarray, chosen: np.ndarray

@@ -208,7 +208,7 @@ def calibration_figure(
 def learning_figure(content: dict[str, Any], *, stamp: str = "") -> str:
     """Draw training and validation loss over epochs; empty if no network was trained."""
     trained = {
-        label: [n for n in scores.get("training", []) if "validation_loss" in n]
+        label: [n for n in scores.get("training", []) if "train_loss" in n]
         for label, scores in content["models"].items()
     }
     trained = {k: v for k, v in trained.items() if v}
@@ -219,12 +219,10 @@ def learning_figure(content: dict[str, Any], *, stamp: str = "") -> str:
     for k, (label, notes) in enumerate(trained.items()):
         colour = _CYCLE[k % len(_CYCLE)]
         for kind, style in (("train_loss", "--"), ("validation_loss", "-")):
-            axes.plot(
-                _mean_curve([n[kind] for n in notes]),
-                style,
-                color=colour,
-                label=f"{label}, {kind.split('_')[0]}",
-            )
+            curves = [n[kind] for n in notes if kind in n]  # none is checked where the last counts
+            if curves:
+                name = f"{label}, {kind.split('_')[0]}"
+                axes.plot(_mean_curve(curves), style, color=colour, label=name)
     axes.set(xlabel="epoch", ylabel="loss")
     axes.legend()
     return _stamped(canvas, stamp)

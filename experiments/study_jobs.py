@@ -182,7 +182,7 @@ def _predictions(
     fits, tests = [], []
     for fold in job.folds:
         train, test = (rows[rated[rows]] for rows in inputs.folds[fold])
-        fits.append(_fit_arguments(study, inputs, features, y, train, fold))
+        fits.append(_fit_arguments(study, model, inputs, features, y, train, fold))
         tests.append(test)
     # Folds without a rated window to test have nothing to say.
     kept = [k for k, test in enumerate(tests) if len(test)]
@@ -235,12 +235,13 @@ def fit_folds(
     fits = []
     for fold in folds:
         train = inputs.folds[fold][0]
-        fits.append(_fit_arguments(study, inputs, features, y, train[rated[train]], fold))
+        fits.append(_fit_arguments(study, choice, inputs, features, y, train[rated[train]], fold))
     return _fitted(choice, study, fits, list(folds))
 
 
 def _fit_arguments(
     study: Study,
+    model: ModelChoice,
     inputs: StudyInputs,
     features: np.ndarray,
     y: np.ndarray,
@@ -253,7 +254,9 @@ def _fit_arguments(
         "groups": _inner_groups(study, inputs, train),
         "classes": range(len(inputs.classes)) if inputs.classes else None,
     }
-    return _resampled(fit, study, fold) if study.resample == "smote" else fit
+    if study.resample != "smote":
+        return fit
+    return _resampled(fit, study, fold, all_rows=model.options.get("keep") == "last")
 
 
 def _inner_groups(study: Study, inputs: StudyInputs, train: np.ndarray) -> np.ndarray:
@@ -270,15 +273,20 @@ def _inner_groups(study: Study, inputs: StudyInputs, train: np.ndarray) -> np.nd
     return groups.trial_id
 
 
-def _resampled(fit: dict[str, Any], study: Study, fold: int) -> dict[str, Any]:
+def _resampled(
+    fit: dict[str, Any], study: Study, fold: int, *, all_rows: bool = False
+) -> dict[str, Any]:
     """Return a fit whose training windows are resampled; those that choose are not."""
     x, y, seed = fit["X"], fit["y"], study.seed + fold
-    rows, chosen = training_rows(len(x), fit["groups"], seed=seed)
+    rows, chosen = np.arange(len(x)), np.empty(0, int)
+    if not all_rows:
+        rows, chosen = training_rows(len(x), fit["groups"], seed=seed)
     flat, classes = smote(x[rows].reshape(len(rows), -1), y[rows], seed=seed)
     values = np.concatenate([flat.reshape(-1, *x.shape[1:]), x[chosen]])
     held = np.arange(len(values)) >= len(flat)
     labels = np.concatenate([classes, y[chosen]])
-    return {"X": values, "y": labels, "validation": held, "classes": fit["classes"]}
+    chooses = {} if all_rows else {"validation": held}
+    return {"X": values, "y": labels, **chooses, "classes": fit["classes"]}
 
 
 def _fitted(
@@ -315,7 +323,8 @@ def _notes(estimator: Any, fold: int) -> dict[str, Any]:
     if training is not None:
         notes["best_epoch"] = int(training.best_epoch)
         notes["train_loss"] = [round(h["train_loss"], 5) for h in training.history]
-        notes["validation_loss"] = [round(h["validation_loss"], 5) for h in training.history]
+        if "validation_loss" in training.history[0]:
+            notes["validation_loss"] = [round(h["validation_loss"], 5) for h in training.history]
     if hasattr(estimator, "penalty_"):
         notes["penalty"] = float(estimator.penalty_)
     return notes

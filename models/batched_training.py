@@ -23,10 +23,16 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from physioemo.errors import PhysioEmoError
+from physioemo.errors import CallError, PhysioEmoError
 from physioemo.models.stacked_step import Engine
 from physioemo.models.stacked_weights import Architecture
-from physioemo.models.training import Split, TrainingConfig, logit_shape_of, prepared_split
+from physioemo.models.training import (
+    Split,
+    TrainingConfig,
+    logit_shape_of,
+    prepared_split,
+    validation_split,
+)
 from physioemo.models.training_plan import TrainingPlan, training_plan
 from physioemo.models.training_slots import CheckedData, Room, Slots, TrainedModel
 
@@ -44,7 +50,7 @@ class TrainingData:
     tokens, validation_tokens : array_like, shape (window, electrode, band)
         Scaled tokens; those outside the mask may be NaN.
     labels, validation_labels : array_like of int, shape (window,) or (window, dimension)
-        Classes from 0; −1 is a missing rating.
+        Classes from 0; −1 is a missing rating. All data sets have validation windows or none has.
     electrode_mask, validation_electrode_mask : array_like of bool, optional
         True where an electrode is usable.
     seed : int, optional
@@ -53,8 +59,8 @@ class TrainingData:
 
     tokens: ArrayLike
     labels: ArrayLike
-    validation_tokens: ArrayLike
-    validation_labels: ArrayLike
+    validation_tokens: ArrayLike | None = None
+    validation_labels: ArrayLike | None = None
     electrode_mask: ArrayLike | None = None
     validation_electrode_mask: ArrayLike | None = None
     seed: int | None = None
@@ -96,8 +102,8 @@ def train_models(
     Raises
     ------
     CallError
-        If the models differ in architecture, keep statistics between batches, or a loss becomes
-        NaN or infinite.
+        If the models differ in architecture, keep statistics between batches, a loss becomes NaN
+        or infinite, or some data sets have validation windows and others have not.
     SignalError
         If windows cannot be trained on. The message begins with the data set's number.
     """
@@ -107,6 +113,12 @@ def train_models(
     model = build(0).cpu()  # data wait on the CPU for their slot
     architecture = Architecture(copy.deepcopy(model).to(place))
     splits = [_checked(i, model, data) for i, data in enumerate(datasets)]
+    without = [i for i, split in enumerate(splits) if split.validation is None]
+    if 0 < len(without) < len(splits):
+        raise CallError(
+            f"found data set {without[0]} without validation windows among others that have some, "
+            "expected all or none; train them apart"
+        )
     if plan is None:
         plan = _own_plan(architecture, splits, config, place)
     job = _Job(build, splits, architecture, config, place, on_epoch)
@@ -196,13 +208,12 @@ def _checked(index: int, model: nn.Module, data: TrainingData) -> CheckedData:
     try:
         shape = logit_shape_of(model, data.tokens, data.electrode_mask)
         training = prepared_split(model, data.tokens, data.labels, data.electrode_mask, shape, "")
-        validation = prepared_split(
+        validation = validation_split(
             model,
             data.validation_tokens,
             data.validation_labels,
             data.validation_electrode_mask,
             shape,
-            "validation_",
         )
     except PhysioEmoError as error:
         raise type(error)(f"data set {index}: {error}") from error

@@ -1,7 +1,7 @@
 """Train a model on tokens: plain tensors, seeded, the global random state left alone."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +36,8 @@ class TrainingConfig:
     RBTransformer (arXiv 2511.13954). ``patience`` is the number of epochs without a better
     validation loss after which training stops. ``token_noise`` is the standard deviation of
     Gaussian noise added to scaled tokens while training: for few trials it regularises as ridge
-    does (Bishop 1995, Neural Computation 7:108-116).
+    does (Bishop 1995, Neural Computation 7:108-116). From the epoch ``late_from_epoch`` on (counted
+    from 0) batches have ``late_batch_size`` windows; both are given or neither.
 
     Raises
     ------
@@ -46,6 +47,8 @@ class TrainingConfig:
 
     n_epochs: int = 100
     batch_size: int = 256
+    late_batch_size: int | None = None
+    late_from_epoch: int | None = None
     learning_rate: float = 1e-3
     weight_decay: float = 1e-3
     label_smoothing: float = 0.12
@@ -54,8 +57,14 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("n_epochs", "batch_size", "patience"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        for name in ("n_epochs", "batch_size", "patience", "late_batch_size", "late_from_epoch"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, name, value, "1 or more")
+        if (self.late_batch_size is None) != (self.late_from_epoch is None):
+            raise CallError(
+                f"found late_batch_size={self.late_batch_size} and late_from_epoch="
+                f"{self.late_from_epoch}, expected both or neither; give the other one too"
+            )
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         _require(self.token_noise >= 0, "token_noise", self.token_noise, "0 or more")
         _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
@@ -63,13 +72,20 @@ class TrainingConfig:
             0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "0 to below 1"
         )
 
+    def batch_size_at(self, epoch: int) -> int:
+        """Return how many windows a batch of an epoch has."""
+        if self.late_batch_size is None or self.late_from_epoch is None:
+            return self.batch_size
+        return self.batch_size if epoch < self.late_from_epoch else self.late_batch_size
+
 
 @dataclass(frozen=True)
 class TrainingResult:
     """What training did.
 
     ``history`` has one dict per epoch: ``epoch`` (from 0), ``learning_rate``, ``train_loss``
-    (smoothed), ``validation_loss`` (not smoothed).
+    (smoothed), and with validation windows ``validation_loss`` (not smoothed). Without them the
+    best epoch is the last.
     """
 
     best_epoch: int
@@ -91,9 +107,9 @@ def train_model(
     tokens: ArrayLike,
     labels: ArrayLike,
     *,
-    validation_tokens: ArrayLike,
-    validation_labels: ArrayLike,
     config: TrainingConfig,
+    validation_tokens: ArrayLike | None = None,
+    validation_labels: ArrayLike | None = None,
     electrode_mask: ArrayLike | None = None,
     validation_electrode_mask: ArrayLike | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
@@ -101,7 +117,8 @@ def train_model(
     """Train a model in place and leave it in eval mode with its best weights.
 
     AdamW with a cosine schedule to 1e-6; cross-entropy with classes weighted by the training
-    labels, per dimension; early stopping on the validation loss (mean over dimensions). The
+    labels, per dimension; early stopping on the validation loss (mean over dimensions). Without
+    validation windows all epochs are trained, and the weights of the last one count. The
     same model, data and config give the same weights on the same machine, and the global
     random state is left as it was. Windows without a rating or a usable electrode are left out.
 
@@ -109,13 +126,14 @@ def train_model(
     ----------
     model : nn.Module
         ``model(tokens)`` or ``model(tokens, electrode_mask)`` to logits; stays on its device.
-    tokens, validation_tokens : array_like, shape (window, electrode, band)
-        Scaled tokens; those of electrodes outside the mask may be NaN. The two must come from
-        different trials, or the validation loss sees what was trained on.
-    labels, validation_labels : array_like of int, shape (window,) or (window, dimension)
+    tokens : array_like, shape (window, electrode, band)
+        Scaled tokens; those of electrodes outside the mask may be NaN.
+    labels : array_like of int, shape (window,) or (window, dimension)
         Classes from 0; −1 is a missing rating.
     config : TrainingConfig
         How to train.
+    validation_tokens, validation_labels : array_like, optional
+        As tokens and labels, of other trials, or the validation loss sees what was trained on.
     electrode_mask, validation_electrode_mask : array_like of bool, shape (window, electrode)
         True where an electrode is usable.
     on_epoch : callable, optional
@@ -135,13 +153,8 @@ def train_model(
     """
     logit_shape = logit_shape_of(model, tokens, electrode_mask)
     training = prepared_split(model, tokens, labels, electrode_mask, logit_shape, "")
-    validation = prepared_split(
-        model,
-        validation_tokens,
-        validation_labels,
-        validation_electrode_mask,
-        logit_shape,
-        "validation_",
+    validation = validation_split(
+        model, validation_tokens, validation_labels, validation_electrode_mask, logit_shape
     )
     with seeded(config.seed, training.tokens.device):
         result, best = _fit(model, training, validation, config, logit_shape[1], on_epoch)
@@ -153,7 +166,7 @@ def train_model(
 def _fit(
     model: nn.Module,
     training: Split,
-    validation: Split,
+    validation: Split | None,
     config: TrainingConfig,
     n_outputs: int,
     on_epoch: Callable[[dict[str, float]], None] | None,
@@ -166,22 +179,20 @@ def _fit(
     history: list[dict[str, float]] = []
     best_epoch, best_loss, best = 0, math.inf, dict[str, Tensor]()
     for epoch in range(config.n_epochs):
-        rate = _set_learning_rate(optimiser, config, epoch)
+        _set_learning_rate(optimiser, config, epoch)
         order = torch.randperm(len(training.tokens), generator=shuffle)
-        train_loss = _run_epoch(model, training, order, weights, optimiser, config)
-        validation_loss = _validation_loss(model, validation, weights, config.batch_size)
-        require_finite(epoch, train_loss, validation_loss, rate)
-        history.append(
-            {
-                "epoch": epoch,
-                "learning_rate": rate,
-                "train_loss": train_loss,
-                "validation_loss": validation_loss,
-            }
-        )
+        batches = order.to(training.tokens.device).split(config.batch_size_at(epoch))
+        train_loss = _run_epoch(model, training, batches, weights, optimiser, config)
+        validation_loss = None
+        if validation is not None:
+            validation_loss = _validation_loss(model, validation, weights, config.batch_size)
+        history.append(history_row(config, epoch, train_loss, validation_loss))
         if on_epoch is not None:
             on_epoch(dict(history[-1]))
-        if validation_loss < best_loss:
+        if validation_loss is None:
+            if epoch + 1 == config.n_epochs:
+                best_epoch, best = epoch, _copy_weights(model)
+        elif validation_loss < best_loss:
             best_epoch, best_loss, best = epoch, validation_loss, _copy_weights(model)
         elif epoch - best_epoch >= config.patience:
             return TrainingResult(best_epoch, history, stopped_early=True), best
@@ -191,14 +202,14 @@ def _fit(
 def _run_epoch(
     model: nn.Module,
     split: Split,
-    order: Tensor,
+    batches: Sequence[Tensor],
     weights: Tensor,
     optimiser: torch.optim.Optimizer,
     config: TrainingConfig,
 ) -> float:
     model.train()
     total = torch.zeros((), device=split.tokens.device)
-    for rows in order.to(split.tokens.device).split(config.batch_size):
+    for rows in batches:
         mask = None if split.mask is None else split.mask[rows]
         tokens = split.tokens[rows]
         if config.token_noise:
@@ -211,7 +222,7 @@ def _run_epoch(
         loss.backward()
         optimiser.step()
         total += loss.detach() * len(rows)
-    return float(total) / len(order)
+    return float(total) / sum(map(len, batches))
 
 
 @torch.no_grad()
@@ -263,6 +274,25 @@ def prepared_split(
     )
 
 
+def validation_split(
+    model: nn.Module,
+    tokens: ArrayLike | None,
+    labels: ArrayLike | None,
+    electrode_mask: ArrayLike | None,
+    logit_shape: tuple[int, int],
+) -> Split | None:
+    """Check validation windows as :func:`prepared_split` does; None if there are none."""
+    if tokens is None and labels is None:
+        return None
+    if tokens is None or labels is None:
+        there = "tokens" if labels is None else "labels"
+        raise SignalError(
+            f"found validation_{there} alone, expected tokens and labels of the same windows, or "
+            "neither; give both"
+        )
+    return prepared_split(model, tokens, labels, electrode_mask, logit_shape, "validation_")
+
+
 def _copy_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
@@ -275,11 +305,10 @@ def learning_rate_of(config: TrainingConfig, epoch: int) -> float:
 
 def _set_learning_rate(
     optimiser: torch.optim.Optimizer, config: TrainingConfig, epoch: int
-) -> float:
+) -> None:
     rate = learning_rate_of(config, epoch)
     for group in optimiser.param_groups:
         group["lr"] = rate
-    return rate
 
 
 @contextmanager
@@ -297,6 +326,24 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 def _require(holds: bool, name: str, value: Any, expected: str) -> None:
     if not holds:
         raise CallError(f"{name}={value!r} is out of range: give {expected}.")
+
+
+def history_row(
+    config: TrainingConfig, epoch: int, train_loss: float, validation_loss: float | None
+) -> dict[str, float]:
+    """Return what is written down of an epoch.
+
+    Raises
+    ------
+    CallError
+        If the training diverged.
+    """
+    rate = learning_rate_of(config, epoch)
+    row = {"epoch": epoch, "learning_rate": rate, "train_loss": train_loss}
+    if validation_loss is not None:
+        row["validation_loss"] = validation_loss
+    require_finite(epoch, train_loss, validation_loss or 0.0, rate)
+    return row
 
 
 def require_finite(epoch: int, train_loss: float, validation_loss: float, rate: float) -> None:

@@ -20,8 +20,8 @@ from physioemo.models.training import (
     Split,
     TrainingConfig,
     TrainingResult,
+    history_row,
     learning_rate_of,
-    require_finite,
 )
 
 __all__ = ["CheckedData", "Room", "Slots", "TrainedModel"]
@@ -40,7 +40,7 @@ class CheckedData:
     """A data set that can be trained on."""
 
     training: Split
-    validation: Split
+    validation: Split | None
     logit_shape: tuple[int, int]
     seed: int | None
 
@@ -58,15 +58,16 @@ class Room:
     @classmethod
     def for_all(cls, splits: list[CheckedData], batch_size: int) -> "Room":
         """Return the room that each of some data sets fits in."""
-        n_validation = max(len(s.validation.tokens) for s in splits)
-        n_validation += -n_validation % min(batch_size, n_validation)
+        checks = [s.validation for s in splits if s.validation is not None]
+        n_validation = max((len(v.tokens) for v in checks), default=0)
+        n_validation += -n_validation % max(1, min(batch_size, n_validation))
         _, n_tokens, n_features = splits[0].training.tokens.shape
         return cls(
             max(len(s.training.tokens) for s in splits),
             n_validation,
             (n_tokens, n_features),
             splits[0].logit_shape,
-            any(s.training.mask is not None or s.validation.mask is not None for s in splits),
+            any(v.mask is not None for v in [*checks, *(s.training for s in splits)]),
         )
 
 
@@ -149,7 +150,8 @@ class Slots:
             array[k] = weights.to(self.device)
         self.state.first[k] = self.state.second[k] = 0.0
         _put(self.training, k, split.training)
-        _put(self.validation, k, split.validation)
+        if split.validation is not None:
+            _put(self.validation, k, split.validation)
         n_classes = split.logit_shape[1]
         self.class_weights[k] = class_weights(split.training.labels, n_classes)
         self.runs[k] = Run(
@@ -241,8 +243,10 @@ class Slots:
     def _schedule(self) -> tuple[Tensor, "np.ndarray", Tensor]:
         """Rows (step, slot, row), their number (step, slot), and AdamW's coefficients."""
         padding = self.training.tokens.shape[1] - 1
-        width = min(self.config.batch_size, padding)
-        n_steps = max(math.ceil(r.n_training / width) for r in self.runs if r is not None)
+        widths = [1 if r is None else r.config.batch_size_at(r.epoch) for r in self.runs]
+        width = min(max(widths), padding)
+        pairs = zip(self.runs, widths, strict=True)
+        n_steps = max(math.ceil(r.n_training / w) for r, w in pairs if r is not None)
         orders = torch.full((n_steps, len(self.runs), width), padding)
         sizes = np.zeros((n_steps, len(self.runs)), int)
         idle = adamw_coefficients(self.config, 0.0, 0, active=False)
@@ -252,7 +256,7 @@ class Slots:
                 continue
             order = torch.randperm(run.n_training, generator=run.shuffle)
             rate = learning_rate_of(run.config, run.epoch)
-            for step, rows in enumerate(order.split(width)):
+            for step, rows in enumerate(order.split(widths[k])):
                 orders[step, k, : len(rows)] = rows
                 sizes[step, k] = len(rows)
                 coefficients[step, k] = adamw_coefficients(
@@ -261,7 +265,9 @@ class Slots:
                 run.n_steps += 1
         return orders, sizes, torch.tensor(coefficients, device=self.device)
 
-    def _validate(self, engine: Engine) -> list[float]:
+    def _validate(self, engine: Engine) -> list[float | None]:
+        if not self.validation.tokens.shape[1]:
+            return [None] * len(self.runs)
         split, width = self.validation, min(self.config.batch_size, self.validation.tokens.shape[1])
         masks = [None] * split.tokens.shape[1] if split.mask is None else split.mask.split(width, 1)
         parts = [
@@ -270,25 +276,20 @@ class Slots:
         ]
         loss = torch.func.vmap(weighted_cross_entropy)
         with torch.no_grad():
-            return loss(torch.cat(parts, dim=1), split.labels, self.class_weights).tolist()
+            losses = loss(torch.cat(parts, dim=1), split.labels, self.class_weights)
+        return list(losses.tolist())
 
 
-def _judge(run: Run, train_loss: float, validation_loss: float) -> None:
+def _judge(run: Run, train_loss: float, validation_loss: float | None) -> None:
     """Write the epoch down; stop where training alone would have stopped."""
-    rate = learning_rate_of(run.config, run.epoch)
     try:
-        require_finite(run.epoch, train_loss, validation_loss, rate)
+        row = history_row(run.config, run.epoch, train_loss, validation_loss)
     except CallError as error:
         raise CallError(f"data set {run.index}: {error}") from error
-    run.history.append(
-        {
-            "epoch": run.epoch,
-            "learning_rate": rate,
-            "train_loss": train_loss,
-            "validation_loss": validation_loss,
-        }
-    )
-    if validation_loss < run.best_loss:
+    run.history.append(row)
+    if validation_loss is None:
+        run.best_epoch = run.epoch  # the last one counts
+    elif validation_loss < run.best_loss:
         run.best_epoch, run.best_loss = run.epoch, validation_loss
     elif run.epoch - run.best_epoch >= run.config.patience:
         run.stopped_early = True

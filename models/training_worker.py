@@ -48,20 +48,21 @@ class Task:
     index: int
     weights: np.ndarray  # (parameter,)
     training: tuple[np.ndarray | None, ...]
-    validation: tuple[np.ndarray | None, ...]
+    validation: tuple[np.ndarray | None, ...] | None
     logit_shape: tuple[int, int]
     seed: int | None
 
     @classmethod
     def of(cls, index: int, data: CheckedData, weights: torch.Tensor) -> "Task":
         """Pack a data set."""
-        sides = (_arrays(data.training), _arrays(data.validation))
-        return cls(index, weights.numpy(), *sides, data.logit_shape, data.seed)
+        validation = None if data.validation is None else _arrays(data.validation)
+        training = _arrays(data.training)
+        return cls(index, weights.numpy(), training, validation, data.logit_shape, data.seed)
 
     def data(self) -> CheckedData:
         """Unpack it."""
-        sides = (_split(self.training), _split(self.validation))
-        return CheckedData(*sides, self.logit_shape, self.seed)
+        validation = None if self.validation is None else _split(self.validation)
+        return CheckedData(_split(self.training), validation, self.logit_shape, self.seed)
 
 
 @dataclass(frozen=True)

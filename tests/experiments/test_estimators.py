@@ -46,6 +46,17 @@ def outcome(name, estimator, X):
     return estimator.predict(X) if ESTIMATORS[name].continuous else estimator.predict_proba(X)
 
 
+def test_where_the_last_epoch_counts_all_rows_train():
+    X, y = features("intercortical"), targets("intercortical")
+    estimator = quick("intercortical", keep="last").fit(X, y)
+    assert np.allclose(estimator.scaler_.mean, X.mean(axis=0))
+    assert estimator.training_.best_epoch == QUICK["n_epochs"] - 1
+    with pytest.raises(CallError, match="found validation rows with keep = 'last', which trains"):
+        quick("mlp", keep="last").fit(X, y, validation=np.arange(60) < 9)
+    with pytest.raises(CallError, match="found keep = 'lats', expected one of best, last"):
+        quick("mlp", keep="lats").fit(X, y)
+
+
 @every_row
 def test_fit_and_predict_keep_the_contract(name):
     X, y = features(name), targets(name)

@@ -1,6 +1,7 @@
 """The published choices, each against a statement of its own."""
 
 import json
+from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +22,7 @@ from physioemo.experiments.paper_exact import (
     paper_folds,
 )
 from physioemo.experiments.paper_recipe import (
+    PAPER_DATASETS,
     PAPER_TRAINING,
     paper_baseline,
     paper_exact_recipe,
@@ -28,6 +30,7 @@ from physioemo.experiments.paper_recipe import (
     paper_windows,
 )
 from physioemo.experiments.smote import smote
+from physioemo.experiments.study_config import read_study
 from physioemo.models.catalogue import build_model
 
 ROUNDING = 1e-6  # a filter of ten poles as polynomials keeps eight digits at 4 Hz
@@ -215,6 +218,16 @@ def test_training_is_the_published_one():
     assert (t.schedule, t.final_learning_rate, t.n_epochs) == ("cosine", 1e-6, 300)
     assert [t.batch_size_at(e) for e in (0, 149, 150, 299)] == [256, 256, 64, 64]
     assert (t.label_smoothing, t.seed, t.dropout) == (0.12, 23, 0.1)
+
+
+@pytest.mark.parametrize("name", PAPER_DATASETS)
+def test_the_study_that_comes_with_the_program_trains_as_published(name, tmp_path):
+    study = read_study(f"rbtransformer-paper-exact-{name}", data=tmp_path, out=tmp_path / "out")
+    (network,) = [m for m in study.models if m.name == PAPER_TRAINING.model]
+    published = {k: v for k, v in asdict(PAPER_TRAINING).items() if k in network.options}
+    assert {**network.options, **published, "keep": "last"} == network.options
+    assert {"n_epochs", "batch_size", "late_batch_size", "late_from_epoch"} <= set(published)
+    assert study.seed == PAPER_TRAINING.seed and study.resample == "smote"
 
 
 def test_the_published_model_can_be_made_of_it():

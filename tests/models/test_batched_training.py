@@ -94,6 +94,28 @@ def test_logits_and_stopping_epochs_are_those_of_training_alone(n_together):
     assert len({len(model.result.history) for model in together}) > 1  # some stopped early
 
 
+@pytest.mark.parametrize("plan", [TrainingPlan(3), TrainingPlan(1, n_processes=2)])
+def test_the_last_epoch_and_late_batches_are_those_of_training_alone(plan):
+    datasets = [
+        replace(
+            data(seed, 40 + 13 * seed, seed=seed), validation_tokens=None, validation_labels=None
+        )
+        for seed in range(4)
+    ]
+    config = replace(CONFIG, n_epochs=4, late_batch_size=7, late_from_epoch=2)
+    together = train_models(builder(), datasets, config, plan=plan)
+    alone = one_by_one(builder(), datasets, config)
+    for ours, (model, result), each in zip(together, alone, datasets, strict=True):
+        assert ours.result.best_epoch == result.best_epoch == 3
+        copy = builder()(0)
+        copy.load_state_dict(ours.weights)
+        np.testing.assert_allclose(
+            predict_logits(copy, each.tokens), predict_logits(model, each.tokens), atol=1e-4
+        )
+    with pytest.raises(CallError, match="found data set 1 without validation windows among others"):
+        train_models(builder(), [data(0), datasets[0]], config)
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("masked", [False, True])
 def test_every_model_with_dropout_noise_and_masks_trains_as_alone(name, masked):

@@ -1,5 +1,6 @@
 """Training finds what is there, finds nothing where there is nothing, and repeats itself."""
 
+import copy
 import json
 from dataclasses import asdict, replace
 
@@ -50,6 +51,40 @@ def test_a_planted_rule_is_learned():
     assert n_correct(model, *planted(500, 3)) > 450
     assert result.history[-1]["train_loss"] < result.history[0]["train_loss"]
     assert not model.training
+
+
+def test_without_validation_windows_the_last_epoch_counts():
+    tokens, labels = planted(300, 1)
+    model, seen = tiny(), tiny()
+    last = {}
+    result = train_model(model, tokens, labels, config=CONFIG)
+    fit(
+        seen,
+        tokens,
+        labels,
+        planted(50, 2),
+        replace(CONFIG, patience=99),
+        on_epoch=lambda row: last.update(copy.deepcopy(seen.state_dict())),
+    )
+    assert result.best_epoch == CONFIG.n_epochs - 1 and not result.stopped_early
+    assert all("validation_loss" not in row for row in result.history)
+    assert all(torch.equal(value, last[name]) for name, value in model.state_dict().items())
+    with pytest.raises(SignalError, match="found validation_labels alone, expected tokens and"):
+        train_model(tiny(), tokens, labels, validation_labels=labels, config=CONFIG)
+
+
+def test_late_batches_are_smaller_from_their_epoch_on():
+    late = replace(CONFIG, n_epochs=4, late_batch_size=16, late_from_epoch=2)
+    assert [late.batch_size_at(e) for e in range(4)] == [64, 64, 16, 16]
+    results = [
+        fit(tiny(), *planted(256, 1), planted(50, 2), config).history
+        for config in (late, replace(CONFIG, n_epochs=4))
+    ]
+    assert results[0][:2] == results[1][:2]
+    # Four times as many steps learn more in an epoch.
+    assert results[0][2]["validation_loss"] < results[1][2]["validation_loss"]
+    with pytest.raises(CallError, match="late_batch_size=16 and late_from_epoch=None, expected bo"):
+        replace(CONFIG, late_batch_size=16)
 
 
 def test_shuffled_labels_do_not_beat_chance():
