@@ -73,6 +73,8 @@ class Engine:
         self._step: Callable[..., Any] = self._eager_step
         self._logits: Callable[..., Any] = self._eager_logits
         if compiled:
+            from physioemo.models.matrix_products import ProductsPass  # loads the compiler
+
             # Without fullgraph a break would leave most of it uncompiled, and say nothing. The
             # compiler's cache is blind to the number of threads unless it is an option: code for
             # two threads, met by a process of one, takes five times as long.
@@ -80,7 +82,10 @@ class Engine:
                 torch.compile,
                 dynamic=False,
                 fullgraph=True,
-                options={"cpp.threads": torch.get_num_threads()},
+                options={
+                    "cpp.threads": torch.get_num_threads(),
+                    "post_grad_custom_post_pass": ProductsPass(),
+                },
             )
             self._step = _guarded(whole(self._whole_step), self._step)
             self._logits = _guarded(whole(self._eager_logits), self._logits)
