@@ -14,12 +14,13 @@ from physioemo.experiments.decoder import UNTRAINED, Decoder
 from physioemo.experiments.decoder_folder import load_decoder
 from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.session.booth import Booth, BoothPlan
-from physioemo.experiments.session.conductor import Conductor, LastTrial
+from physioemo.experiments.session.conductor import Conductor
 from physioemo.experiments.session.continuous import continuous_streams, refuse_missing_pointer
 from physioemo.experiments.session.decisions import Decision, DecisionInputs
 from physioemo.experiments.session.declaration import rating_items
 from physioemo.experiments.session.folder import SessionFolder
 from physioemo.experiments.session.hearing import PredictionEar
+from physioemo.experiments.session.last_trial import LastTrial
 from physioemo.experiments.session.loop_outlets import LoopOutlets
 from physioemo.experiments.session.messages import OPERATOR, SESSION, EventEar, EventOutlet
 from physioemo.experiments.session.person import Person
@@ -196,7 +197,7 @@ def run_session(
         reason = conductor.run(wait_for_start=options.wait_for_start)
         # What was said last is on its way to the recorder.
         time.sleep(_SETTLE_SECONDS)
-        conductor.ear.close()
+        conductor.floor.ear.close()
     finally:
         operator.close()
         codes = booth.close()

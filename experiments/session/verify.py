@@ -17,7 +17,6 @@ from physioemo.experiments.decoder import Decoder
 from physioemo.experiments.decoder_folder import load_decoder
 from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.live_outlets import PREDICTIONS, QUALITY, read_prediction
-from physioemo.experiments.session.conductor import LastTrial, summary_of
 from physioemo.experiments.session.decisions import (
     Decision,
     DecisionInputs,
@@ -27,6 +26,7 @@ from physioemo.experiments.session.decisions import (
 from physioemo.experiments.session.declaration import Calibration
 from physioemo.experiments.session.folder import SessionFolder
 from physioemo.experiments.session.hearing import Heard
+from physioemo.experiments.session.last_trial import LastTrial, summary_of
 from physioemo.experiments.session.messages import SESSION, decode_event
 from physioemo.experiments.session.person import Person
 from physioemo.experiments.session.policies import decide
