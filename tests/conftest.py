@@ -1,8 +1,11 @@
 """What all tests share: real recordings, LSL on the loopback interface, no silent skips."""
 
+import contextlib
+import io
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -78,6 +81,33 @@ def physioemo():
         if check is not None:
             assert done.returncode == check, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def typed():
+    """Return a function that runs the command line in this process: no start, the same words."""
+    from physioemo.cli import main
+
+    def run(*args, check=None):
+        out, err = io.StringIO(), io.StringIO()
+        handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with (
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+                pytest.raises(SystemExit) as ended,
+            ):
+                main(map(str, args))
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        done = subprocess.CompletedProcess(args, ended.value.code, out.getvalue(), err.getvalue())
+        if check is not None:
+            assert done.returncode == check, done.stdout + done.stderr
+        assert "an unforeseen error" not in done.stderr, done.stderr
         return done
 
     return run

@@ -185,9 +185,9 @@ def test_a_wrong_fault_is_one_sentence(text, message):
         parse_fault(text)
 
 
-def test_a_fault_for_no_stream_names_the_nearest(tmp_path, rng, physioemo):
+def test_a_fault_for_no_stream_names_the_nearest(tmp_path, rng, typed):
     create_recording(tmp_path / "s.zarr", {"EEG": eeg_stream(rng.standard_normal((50, 2)))})
-    done = physioemo("replay", tmp_path / "s.zarr", "--fault", "loss=0.1@EGG")
+    done = typed("replay", tmp_path / "s.zarr", "--fault", "loss=0.1@EGG")
     assert done.returncode == 2 and "stream 'EGG', expected one of EEG" in done.stderr
     assert "did you mean 'EEG'" in done.stderr
 

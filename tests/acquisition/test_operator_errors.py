@@ -26,34 +26,34 @@ def noise(index):
     return np.tile(np.sin(index / 7.0)[:, None], 4).astype(np.float32)
 
 
-def test_spaces_and_letters_of_the_world_in_every_path(tmp_path, physioemo):
+def test_spaces_and_letters_of_the_world_in_every_path(tmp_path, physioemo, typed):
     folder = tmp_path / "Müller Ωμέγα 研究"
     folder.mkdir()
     rig, out = folder / "Koje 2.toml", folder / "Sitzung é.zarr"
     with producing(eeg_description(), noise):
-        assert f'"{rig}"' in physioemo("rig", "from-network", rig, check=0).stdout
+        assert f'"{rig}"' in typed("rig", "from-network", rig, check=0).stdout
         done = physioemo("record", out, "--rig", rig, "--duration", "1", check=0)
     (line,) = [text for text in done.stdout.splitlines() if text.startswith("Next:")]
     assert shlex.split(line)[3] == str(out) and open_recording(out).sealed
-    physioemo("inspect", out, check=0)
+    typed("inspect", out, check=0)
 
 
-def test_a_wrong_rig_name_and_a_typo_in_it_are_named_with_the_nearest(tmp_path, physioemo):
+def test_a_wrong_rig_name_and_a_typo_in_it_are_named_with_the_nearest(tmp_path, typed):
     rig, out = tmp_path / "booth.toml", tmp_path / "r"
     rig.write_text('name = "b"\n[streams.eeg]\nname = "EEG"\nsfrq = 250\n')
-    done = physioemo("record", out, "--rig", tmp_path / "boots.toml", check=2)
+    done = typed("record", out, "--rig", tmp_path / "boots.toml", check=2)
     assert "did you mean 'booth.toml'" in done.stderr
-    done = physioemo("record", out, "--rig", rig, check=2)
+    done = typed("record", out, "--rig", rig, check=2)
     assert "unknown field 'sfrq'" in done.stderr and "line 4 of" in done.stderr
     assert "did you mean 'sfreq'" in done.stderr and not out.exists()
 
 
-def test_two_streams_that_fit_are_refused_by_rig_and_without(tmp_path, physioemo):
+def test_two_streams_that_fit_are_refused_by_rig_and_without(tmp_path, typed):
     rig = tmp_path / "booth.toml"
     rig.write_text('name = "b"\n[streams.eeg]\nname = "EEG"\nsfreq = 250\n')
     with producing(eeg_description(), noise), producing(eeg_description(), noise):
-        plain = physioemo("record", tmp_path / "a", "--duration", "1", check=1)
-        asked = physioemo("record", tmp_path / "b", "--rig", rig, "--wait-seconds", "0", check=1)
+        plain = typed("record", tmp_path / "a", "--duration", "1", check=1)
+        asked = typed("record", tmp_path / "b", "--rig", rig, "--wait-seconds", "0", check=1)
     assert "found 2 streams with the name 'EEG' and the source_id" in plain.stderr
     assert "found 2 streams that fit name='EEG'" in asked.stderr
     assert len(asked.stderr.strip().splitlines()) == 1
@@ -77,7 +77,7 @@ def test_a_folder_without_permission_is_one_sentence(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no POSIX signals")
-def test_ctrl_c_twice_loses_nothing_and_says_how_to_go_on(tmp_path, physioemo):
+def test_ctrl_c_twice_loses_nothing_and_says_how_to_go_on(tmp_path, typed):
     out = tmp_path / "two words"
     with producing(eeg_description(), noise):
         recorder = subprocess.Popen(
@@ -95,13 +95,13 @@ def test_ctrl_c_twice_loses_nothing_and_says_how_to_go_on(tmp_path, physioemo):
         _, stderr = recorder.communicate(timeout=60)
     assert recorder.returncode == 1 and "Traceback" not in stderr
     assert "physioemo recover" in stderr and str(out) in stderr
-    physioemo("recover", out, check=0)
+    typed("recover", out, check=0)
     recording = open_recording(out)
     assert recording.sealed and recording["EEG"].sizes["time"] > 300
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no POSIX signals")
-def test_ctrl_c_twice_ends_a_replay_without_a_traceback(tmp_path, physioemo):
+def test_ctrl_c_twice_ends_a_replay_without_a_traceback(tmp_path, typed):
     player = subprocess.Popen(
         [sys.executable, "-m", "physioemo", "simulate"],
         stdout=subprocess.PIPE,
@@ -109,7 +109,7 @@ def test_ctrl_c_twice_ends_a_replay_without_a_traceback(tmp_path, physioemo):
         text=True,
         cwd=ROOT,
     )
-    wait_for(lambda: json.loads(physioemo("streams", "--seconds", "0.2", "--json").stdout or "[]"))
+    wait_for(lambda: json.loads(typed("streams", "--seconds", "0.2", "--json").stdout or "[]"))
     for _ in range(2):
         player.send_signal(signal.SIGINT)
         time.sleep(0.02)

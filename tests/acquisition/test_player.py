@@ -351,12 +351,12 @@ def test_a_player_that_cannot_start_says_why(tmp_path):
         PlayerProcess(headless=True, playlist=tmp_path / "a.toml").start()
 
 
-def test_the_command_line_says_what_is_wrong(physioemo, tmp_path):
-    assert "expected PLAYLIST.toml; or pass --controlled" in physioemo("play", check=2).stderr
-    done = physioemo("play", tmp_path / "no.toml", check=2)
+def test_the_command_line_says_what_is_wrong(physioemo, typed, tmp_path):
+    assert "expected PLAYLIST.toml; or pass --controlled" in typed("play", check=2).stderr
+    done = typed("play", tmp_path / "no.toml", check=2)
     assert "no.toml, expected a playlist in TOML" in done.stderr
     (tmp_path / "a.toml").write_text('[[item]]\nkind = "blank"\nseconds = 0.1\n')
-    done = physioemo("play", tmp_path / "a.toml", "--headless", "--answers", "x.json", check=2)
+    done = typed("play", tmp_path / "a.toml", "--headless", "--answers", "x.json", check=2)
     assert "expected 'simulated:SEED' or a JSON file" in done.stderr
     done = physioemo("play", tmp_path / "a.toml", "--headless", check=0)
     assert "1/1  blank" in done.stdout and "Session finished." in done.stdout

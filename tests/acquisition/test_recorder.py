@@ -94,9 +94,9 @@ def test_nan_samples_are_kept_and_told(tmp_path):
     assert 2 <= np.isnan(found[:, 2]).sum() <= 6 and np.isfinite(found[:, [0, 1, 3]]).all()
 
 
-def test_a_recording_with_problems_is_complete_but_exits_with_one(tmp_path, physioemo):
+def test_a_recording_with_problems_is_complete_but_exits_with_one(tmp_path, typed):
     with producing(eeg_description(), lambda i: np.full((len(i), 4), np.nan, np.float32)):
-        done = physioemo("record", tmp_path / "r", "--duration", 1, check=1)
+        done = typed("record", tmp_path / "r", "--duration", 1, check=1)
     assert "sealed and checked against the journal" in done.stdout
     assert "! stream 'EEG': found" in done.stderr and "NaN or infinite" in done.stderr
     assert open_recording(tmp_path / "r").sealed
@@ -119,14 +119,14 @@ def test_a_wrong_nominal_rate_is_told_and_nothing_is_lost(tmp_path):
     assert summary.recording["eeg"].sizes["time"] > 600
 
 
-def test_an_existing_recording_is_never_overwritten_unasked(tmp_path, physioemo):
+def test_an_existing_recording_is_never_overwritten_unasked(tmp_path, typed):
     with producing(eeg_description(), noise(4)):
         record(tmp_path / "r", duration_seconds=0.5, find_seconds=1.0)
         before = open_recording(tmp_path / "r").fingerprint()
-        done = physioemo("record", tmp_path / "r", "--duration", 1, check=2)
+        done = typed("record", tmp_path / "r", "--duration", 1, check=2)
         assert "pass --overwrite" in done.stderr
         assert open_recording(tmp_path / "r").fingerprint() == before
-        physioemo("record", tmp_path / "r", "--duration", 1, "--overwrite", check=0)
+        typed("record", tmp_path / "r", "--duration", 1, "--overwrite", check=0)
     assert open_recording(tmp_path / "r").fingerprint() != before
 
 
@@ -146,7 +146,7 @@ def wait_for_data(out, n_bytes=20_000, timeout=30):
     raise AssertionError("the recorder wrote nothing")
 
 
-def test_kill_minus_nine_loses_less_than_a_second(tmp_path, physioemo):
+def test_kill_minus_nine_loses_less_than_a_second(tmp_path, typed):
     import pylsl
 
     out = tmp_path / "r"
@@ -162,9 +162,9 @@ def test_kill_minus_nine_loses_less_than_a_second(tmp_path, physioemo):
     eeg = recording["eeg"]
     assert killed - eeg["time"].values[-1] < 1.0
     assert len(eeg["time"]) == len(eeg["signal"]) and np.diff(eeg["time"].values).max() < 0.01
-    done = physioemo("inspect", out, check=0)
+    done = typed("inspect", out, check=0)
     assert "cut off" in done.stdout and "physioemo recover" in done.stdout
-    physioemo("recover", out, check=0)
+    typed("recover", out, check=0)
     sealed = open_recording(out)
     assert sealed.sealed and sealed.fingerprint() == recording.fingerprint()
     assert "cut off" in sealed.notes[0]
@@ -304,11 +304,11 @@ def test_a_producer_that_comes_back_is_recorded_with_its_gap(tmp_path):
     assert any("found 1 gap of" in p for p in done["s"].problems)
 
 
-def test_streams_reports_what_the_network_holds(physioemo):
+def test_streams_reports_what_the_network_holds(typed):
     described = replace(eeg_description(), name="Amp")
     with producing(described, noise(4)):
-        found = json.loads(physioemo("streams", "--json", check=0).stdout)
-        shown = physioemo("streams", check=0).stdout
+        found = json.loads(typed("streams", "--json", check=0).stdout)
+        shown = typed("streams", check=0).stdout
     (amp,) = found
     assert (amp["name"], amp["nominal_rate_hz"], amp["units"]) == ("Amp", 250.0, ["uV"] * 4)
     assert amp["measured_rate_hz"] == pytest.approx(250, rel=0.02)

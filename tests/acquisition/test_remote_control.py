@@ -222,8 +222,8 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path):
         pass
 
 
-def test_the_command_refuses_an_open_door(tmp_path, physioemo):
-    done = physioemo("record", tmp_path, "--remote-control", "--host", "0.0.0.0", check=2)
+def test_the_command_refuses_an_open_door(tmp_path, typed):
+    done = typed("record", tmp_path, "--remote-control", "--host", "0.0.0.0", check=2)
     assert "without a token" in done.stderr and len(done.stderr.splitlines()) == 1
 
 

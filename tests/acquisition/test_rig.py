@@ -130,9 +130,9 @@ def test_every_rig_is_read_back_as_it_was_written(stream, minutes):
     assert parse_rig(to_toml(rig)) == rig
 
 
-def test_show_prints_the_contract(tmp_path, physioemo):
+def test_show_prints_the_contract(tmp_path, typed):
     (tmp_path / "r.toml").write_text(HEAD + EEG)
-    shown = physioemo("rig", "show", tmp_path / "r.toml", check=0).stdout
+    shown = typed("rig", "show", tmp_path / "r.toml", check=0).stdout
     assert "name='EEG'" in shown and "250 ± 1 %" in shown and "wait / wait / warn" in shown
-    done = physioemo("rig", "show", tmp_path / "s.toml", check=2)
+    done = typed("rig", "show", tmp_path / "s.toml", check=2)
     assert "did you mean 'r.toml'?" in done.stderr

@@ -184,15 +184,15 @@ def test_one_name_with_two_statements_is_refused():
 
 
 @lsl
-def test_a_rig_from_the_network_passes_its_own_check(tmp_path, physioemo):
+def test_a_rig_from_the_network_passes_its_own_check(tmp_path, typed):
     file = tmp_path / "mit Ümläut" / "mein rig.toml"
     file.parent.mkdir()
     gaze = eeg_description(name="Gaze", stype="Gaze", source_id="g", units=("px",) * 4)
     with producing(eeg_description(), brain), producing(gaze, brain):
         rig, missing = rig_from_network("mein rig", find_seconds=1.0)
         write_rig(rig, file)
-        done = physioemo("rig", "check", file, "--seconds", 1, "--json", check=0)
-        refused = physioemo("rig", "from-network", file, check=2)
+        done = typed("rig", "check", file, "--seconds", 1, "--json", check=0)
+        refused = typed("rig", "from-network", file, check=2)
     assert missing == [] and [s.key for s in rig.streams] == ["eeg", "gaze"]
     found = json.loads(done.stdout)
     assert found["ok"] and [s["problems"] for s in found["streams"]] == [[], []]
@@ -200,10 +200,10 @@ def test_a_rig_from_the_network_passes_its_own_check(tmp_path, physioemo):
 
 
 @lsl
-def test_check_prints_a_table_and_exits_with_one(tmp_path, physioemo):
+def test_check_prints_a_table_and_exits_with_one(tmp_path, typed):
     write_rig(rig_of(eeg(), eeg(key="gaze", name="Tobii")), tmp_path / "r.toml")
     with producing(eeg_description(), brain):
-        done = physioemo("rig", "check", tmp_path / "r.toml", "--seconds", 1, check=1)
+        done = typed("rig", "check", tmp_path / "r.toml", "--seconds", 1, check=1)
     lines = [line.split() for line in done.stdout.splitlines()]
     assert lines[1][:4] == ["eeg", "yes", "250.00", "4"] and lines[1][-1] == "ok"
     assert lines[2][:2] == ["gaze", "no"] and lines[2][-1] == "BAD"
@@ -212,12 +212,12 @@ def test_check_prints_a_table_and_exits_with_one(tmp_path, physioemo):
 
 
 @lsl
-def test_a_rig_is_recorded_and_nothing_else_is(tmp_path, physioemo):
+def test_a_rig_is_recorded_and_nothing_else_is(tmp_path, typed):
     file, out = tmp_path / "rig.toml", tmp_path / "r"
     write_rig(rig_of(eeg()), file)
     other = eeg_description(name="another room", source_id="far")
     with producing(eeg_description(), brain), producing(other, brain):
-        physioemo("record", out, "--rig", file, "--duration", 1, check=0)
+        typed("record", out, "--rig", file, "--duration", 1, check=0)
     recording = open_recording(out)
     assert recording.streams == ("EEG",)
     assert parse_rig(recording.attrs["rig"]) == rig_of(eeg())
@@ -226,14 +226,14 @@ def test_a_rig_is_recorded_and_nothing_else_is(tmp_path, physioemo):
 
 
 @lsl
-def test_nothing_is_recorded_without_a_required_stream_unless_told(tmp_path, physioemo):
+def test_nothing_is_recorded_without_a_required_stream_unless_told(tmp_path, typed):
     file, out = tmp_path / "rig.toml", tmp_path / "r"
     write_rig(rig_of(eeg(), eeg(key="gaze", name="Tobii", on_missing="refuse")), file)
     options = ("--rig", file, "--duration", 0.5)
     with producing(eeg_description(), brain):
-        refused = physioemo("record", out, *options, check=1)
+        refused = typed("record", out, *options, check=1)
         assert not out.exists()
-        told = physioemo("record", out, *options, "--allow-incomplete", check=1)
+        told = typed("record", out, *options, "--allow-incomplete", check=1)
     assert "the rig 'booth' is not complete: gaze: found no stream" in refused.stderr
     assert "--allow-incomplete" in refused.stderr and len(refused.stderr.splitlines()) == 1
     assert "! gaze: found no stream that fits name='Tobii'" in told.stderr
@@ -307,11 +307,11 @@ def test_a_stream_has_time_for_its_first_sample():
     assert len(said) == 1
 
 
-def test_contradicting_options_are_a_wrong_call(tmp_path, physioemo):
+def test_contradicting_options_are_a_wrong_call(tmp_path, typed):
     file = tmp_path / "r.toml"
     write_rig(rig_of(eeg()), file)
     for more in (("--stream", "name='x'"), ("--unit", "EEG=uV")):
-        assert "found --rig" in physioemo("record", "x", "--rig", file, *more, check=2).stderr
+        assert "found --rig" in typed("record", "x", "--rig", file, *more, check=2).stderr
 
 
 def test_rate_and_loss_have_known_answers():

@@ -66,12 +66,12 @@ def pushing(*outlets):
 
 
 @pytest.mark.lsl
-def test_two_devices_are_recorded_with_our_names_and_say_what_was_changed(tmp_path, physioemo):
+def test_two_devices_are_recorded_with_our_names_and_say_what_was_changed(tmp_path, typed):
     outlets = [muse(), tobii()]
-    shown = physioemo("streams", "--seconds", "0.5", check=0).stdout
+    shown = typed("streams", "--seconds", "0.5", check=0).stdout
     assert "Muse: unit uV filled in for TP9, AF7, AF8, TP10, Right AUX" in shown
     assert "renamed left_x -> gaze_x_left, left_y -> gaze_y_left" in shown
-    found = json.loads(physioemo("streams", "--seconds", "0.5", "--json", check=0).stdout)
+    found = json.loads(typed("streams", "--seconds", "0.5", "--json", check=0).stdout)
     assert [r["device"] for r in found] == ["muse-lsl", "tobii-pro"]
     with pushing(*outlets):
         recording = record(tmp_path / "r", duration_seconds=1.5, find_seconds=1.0).recording

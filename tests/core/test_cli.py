@@ -42,14 +42,14 @@ def test_every_command_has_help(physioemo, command):
     assert "Usage: physioemo" in done.stdout
 
 
-def test_a_mistyped_command_names_the_nearest(physioemo):
-    done = physioemo("recrod", check=2)
+def test_a_mistyped_command_names_the_nearest(typed):
+    done = typed("recrod", check=2)
     assert "did you mean 'record'" in done.stderr
 
 
-def test_an_unknown_option_is_a_wrong_call(physioemo):
-    physioemo("record", check=2)
-    physioemo("streams", "--jsno", check=2)
+def test_an_unknown_option_is_a_wrong_call(typed):
+    typed("record", check=2)
+    typed("streams", "--jsno", check=2)
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def test_inspect_prints_what_is_there(physioemo, stored):
     assert "Next: physioemo report" in done.stdout
 
 
-def test_inspect_prints_json_that_can_be_scripted_against(physioemo, stored):
-    content = json.loads(physioemo("inspect", stored.path, "--json", check=0).stdout)
+def test_inspect_prints_json_that_can_be_scripted_against(typed, stored):
+    content = json.loads(typed("inspect", stored.path, "--json", check=0).stdout)
     eeg = content["streams"]["EEG"]
     assert (eeg["n_samples"], eeg["sfreq"], eeg["units"]) == (500, 250.0, ["uV", "uV"])
     assert content["streams"]["m"]["measured_rate_hz"] is None
@@ -78,19 +78,19 @@ def test_inspect_of_nothing_is_a_wrong_call(physioemo, tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_import_of_an_unreadable_file_leaves_nothing_behind(physioemo, tmp_path):
+def test_import_of_an_unreadable_file_leaves_nothing_behind(typed, tmp_path):
     (tmp_path / "bad.edf").write_bytes(b"no EDF")
-    done = physioemo("import", tmp_path / "bad.edf", tmp_path / "out", check=1)
+    done = typed("import", tmp_path / "bad.edf", tmp_path / "out", check=1)
     assert "bad.edf cannot be read" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_import_makes_a_recording(physioemo, tmp_path, shared_data):
+def test_import_makes_a_recording(typed, tmp_path, shared_data):
     file = shared_data("xdf-example-files") / "minimal.xdf"
-    done = physioemo("import", file, tmp_path / "o", check=1)
+    done = typed("import", file, tmp_path / "o", check=1)
     assert "state them with --ch-names" in done.stderr
     options = ["--ch-names", "SendDataC=a,b,c", "--unit", "*=a.u."]
-    done = physioemo("import", file, tmp_path / "o", *options, check=0)
+    done = typed("import", file, tmp_path / "o", *options, check=0)
     assert "is now the recording" in done.stdout
 
 

@@ -25,12 +25,12 @@ def run(*args):
     return CliRunner().invoke(export, [str(a) for a in args], catch_exceptions=True)
 
 
-def test_the_command_line_writes_xdf_and_says_so(physioemo, stored, tmp_path):
+def test_the_command_line_writes_xdf_and_says_so(typed, stored, tmp_path):
     out = tmp_path / "neu" / "sitzung.xdf"
-    done = physioemo("export", stored.path, out, check=0)
+    done = typed("export", stored.path, out, check=0)
     assert f"is now {out}" in done.stdout.replace("\n", "")
     assert read_recording(out).fingerprint() == stored.fingerprint()
-    again = physioemo("export", stored.path, out, check=2)
+    again = typed("export", stored.path, out, check=2)
     assert "pass --overwrite" in again.stderr and len(again.stderr.strip().splitlines()) == 1
 
 

@@ -176,11 +176,11 @@ def test_exports_of_devices_are_imported_as_they_were_read(shared_data, tmp_path
     assert stored.events.sizes == source.events.sizes and stored.notes == source.notes
 
 
-def test_the_command_line_imports_and_inspects_a_folder(shared_data, tmp_path, physioemo):
+def test_the_command_line_imports_and_inspects_a_folder(shared_data, tmp_path, typed):
     out = tmp_path / "session.zarr"
-    done = physioemo("import", shared_data("flirt-empatica-e4"), out, check=0)
+    done = typed("import", shared_data("flirt-empatica-e4"), out, check=0)
     assert "is now the recording" in done.stdout
-    found = json.loads(physioemo("inspect", out, "--json", check=0).stdout)
+    found = json.loads(typed("inspect", out, "--json", check=0).stdout)
     assert found["streams"]["EDA"]["sfreq"] == 4.0 and found["streams"]["EDA"]["units"] == ["uS"]
 
 

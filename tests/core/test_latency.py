@@ -63,9 +63,9 @@ def test_a_damaged_file_is_told_and_kept(text):
     assert latency_file().read_text() == text
 
 
-def test_the_command_stores_a_calibration(physioemo):
-    done = physioemo("selftest-sync", "--calibrate", "EEG", "--latency-ms", "12.5", check=0)
+def test_the_command_stores_a_calibration(typed):
+    done = typed("selftest-sync", "--calibrate", "EEG", "--latency-ms", "12.5", check=0)
     assert "'EEG' stamps 12.5 ms late" in done.stdout
     assert read_latencies() == {"EEG": 0.0125}
-    done = physioemo("selftest-sync", "--calibrate", "EEG", check=2)
+    done = typed("selftest-sync", "--calibrate", "EEG", check=2)
     assert "expected both or neither" in done.stderr

@@ -59,29 +59,29 @@ def test_labels_of_clips_are_counted_and_short_sessions_are_told(tmp_path):
     assert "sessions: subject 01 has 2, published are 3" in content["missing"]
 
 
-def test_the_command_line_prints_the_damage_and_exits_with_1(physioemo, tmp_path):
+def test_the_command_line_prints_the_damage_and_exits_with_1(typed, tmp_path):
     dataset("deap").write_fixture(tmp_path, subjects=2, n_samples=1024)
-    done = physioemo("inspect", tmp_path, check=1)  # 1024 samples are no whole trial of DEAP
+    done = typed("inspect", tmp_path, check=1)  # 1024 samples are no whole trial of DEAP
     assert "Damaged: s01: found data of shape (40, 40, 1024)" in done.stdout
-    content = json.loads(physioemo("inspect", tmp_path, "--json", check=1).stdout)
+    content = json.loads(typed("inspect", tmp_path, "--json", check=1).stdout)
     assert set(content["damaged"]) == {"s01", "s02"} and content["recordings"] == []
 
 
-def test_synthetic_files_are_marked_wherever_they_show(physioemo, tmp_path):
-    physioemo("datasets", "fake", "dreamer", tmp_path / "d", "--subjects", 1, check=0)
-    assert "SYNTHETIC: nobody was recorded" in physioemo("inspect", tmp_path / "d", check=0).stdout
+def test_synthetic_files_are_marked_wherever_they_show(typed, tmp_path):
+    typed("datasets", "fake", "dreamer", tmp_path / "d", "--subjects", 1, check=0)
+    assert "SYNTHETIC: nobody was recorded" in typed("inspect", tmp_path / "d", check=0).stdout
 
 
-def test_a_note_that_tells_a_reader_something_unknown_is_refused(physioemo, tmp_path):
-    physioemo("datasets", "fake", "dreamer", tmp_path / "d", "--subjects", 1, check=0)
+def test_a_note_that_tells_a_reader_something_unknown_is_refused(typed, tmp_path):
+    typed("datasets", "fake", "dreamer", tmp_path / "d", "--subjects", 1, check=0)
     (tmp_path / "d" / SYNTHETIC_NOTE).write_text('{"read": {"n_samples": 5}}')
-    done = physioemo("inspect", tmp_path / "d", check=1)
+    done = typed("inspect", tmp_path / "d", check=1)
     assert "found the options n_samples in" in done.stderr
     (tmp_path / "d" / SYNTHETIC_NOTE).write_text("[]")
-    assert "found a damaged note in" in physioemo("inspect", tmp_path / "d", check=1).stderr
+    assert "found a damaged note in" in typed("inspect", tmp_path / "d", check=1).stderr
 
 
-def test_a_folder_of_something_else_says_what_was_expected(physioemo, tmp_path):
+def test_a_folder_of_something_else_says_what_was_expected(typed, tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
-    done = physioemo("inspect", tmp_path, check=1)
+    done = typed("inspect", tmp_path, check=1)
     assert str(tmp_path) in done.stderr and "expected" in done.stderr

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from physioemo.errors import RecordingExistsError
-from physioemo.experiments.demo import run_demo
+from physioemo.experiments.demo import run_demo, run_replay_demo
 from physioemo.store import open_recording
 
 pytestmark = [pytest.mark.lsl, pytest.mark.slow]
@@ -31,13 +31,12 @@ def test_the_demo_walks_the_whole_thread(tmp_path, capsys, console_errors):
 
 
 def test_the_demo_on_real_eeg_without_ratings_runs_untrained(
-    tmp_path, shared_data, physioemo, console_errors
+    tmp_path, shared_data, capsys, console_errors
 ):
     file = shared_data("eeglab-sample") / "eeglab_data.set"
-    out = tmp_path / "demo"
-    done = physioemo("demo", "--replay", file, "--out", out, check=0, timeout=240)
-    assert "no ratings: no training" in done.stdout and "SIMULATED" not in done.stdout
-    page = out / "report.html"
+    page = run_replay_demo(tmp_path / "demo", [file], live_seconds=12, recording_seconds=12)
+    said = capsys.readouterr().out
+    assert "no ratings: no training" in said and "SIMULATED" not in said
     text = page.read_text("utf-8")
     assert "UNTRAINED DECODER" in text and "SIMULATED PARTICIPANT" not in text
     assert console_errors(page) == []
@@ -47,7 +46,8 @@ def test_the_demo_on_real_signals_without_eeg_stops_at_the_report(tmp_path, shar
     from physioemo.store import create_recording
     from tests.realdata import neurokit_event_related
 
-    create_recording(tmp_path / "bio.zarr", neurokit_event_related(shared_data("neurokit-bio")))
+    whole = neurokit_event_related(shared_data("neurokit-bio"))["bio"]
+    create_recording(tmp_path / "bio.zarr", {"bio": whole.isel(time=slice(2400))})
     out = tmp_path / "demo"
     done = physioemo("demo", "--replay", tmp_path / "bio.zarr", "--out", out, check=0, timeout=240)
     assert "no EEG in it" in done.stdout

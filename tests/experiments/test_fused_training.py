@@ -264,7 +264,7 @@ def test_nothing_to_train_on_is_said(small):
         train_fused_decoder({}, QUICK)
 
 
-def test_the_command_trains_and_the_report_opens_the_folder(physioemo, tmp_path):
+def test_the_command_trains_and_the_report_opens_the_folder(physioemo, typed, tmp_path):
     simulated_recording(tmp_path / "a.zarr", n_trials=6)
     (tmp_path / "t.toml").write_text('families = ["eda"]\nepochs = 1\nfolds = 3\npermutations = 1')
     arguments = ["--config", tmp_path / "t.toml", "--folds", 2, "--families", "eda,gaze"]
@@ -275,8 +275,8 @@ def test_the_command_trains_and_the_report_opens_the_folder(physioemo, tmp_path)
     assert content["kind"] == "fused" and [s["family"] for s in content["sides"]] == ["eda", "gaze"]
     assert content["metadata"]["config"]["training"]["n_epochs"] == 1
     page = tmp_path / "r.html"
-    physioemo("report", tmp_path / "a.zarr", "--out", page, "--decoder", tmp_path / "d", check=0)
+    typed("report", tmp_path / "a.zarr", "--out", page, "--decoder", tmp_path / "d", check=0)
     assert "held-out trials" in page.read_text("utf-8")
-    refused = physioemo("train", tmp_path / "a.zarr", "--out", tmp_path / "e", "--families", "edda",
-                        check=2)  # fmt: skip
+    wrong = ("--out", tmp_path / "e", "--families", "edda")
+    refused = typed("train", tmp_path / "a.zarr", *wrong, check=2)
     assert "did you mean 'eda'" in refused.stderr and not (tmp_path / "e").exists()

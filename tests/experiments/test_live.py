@@ -166,7 +166,7 @@ def test_two_streams_that_fit_must_be_chosen_between(decoder):
     del outlets
 
 
-def test_a_rig_says_which_stream_is_decoded(recording, decoder, tmp_path, physioemo):
+def test_a_rig_says_which_stream_is_decoded(recording, decoder, tmp_path, physioemo, typed):
     folder = decoder.save(tmp_path / "decoder")
     rig = tmp_path / "booth.toml"
     names = ", ".join(f'"{n}"' for n in decoder.ch_names)
@@ -178,5 +178,5 @@ def test_a_rig_says_which_stream_is_decoded(recording, decoder, tmp_path, physio
     done = physioemo(*arguments, check=0)
     source.join()
     assert json.loads(done.stdout)["n_predictions"] > 5
-    done = physioemo(*arguments, "--stream", "name='x'", check=2)
+    done = typed(*arguments, "--stream", "name='x'", check=2)
     assert "found --rig and --stream, expected one" in done.stderr

@@ -29,9 +29,9 @@ def test_the_decoder_is_of_the_participant_and_is_used_again(tmp_path, monkeypat
     assert load_decoder(again).id == decoder.id
 
 
-def test_a_rig_needs_a_decoder_and_a_session_a_folder(physioemo, tmp_path):
-    physioemo("session", "new", tmp_path / "s.toml", check=0)
+def test_a_rig_needs_a_decoder_and_a_session_a_folder(typed, tmp_path):
+    typed("session", "new", tmp_path / "s.toml", check=0)
     for options in (("--rig", "lab.toml", "--out", "a"), ("--simulate",), ("--out", "a")):
-        done = physioemo("session", "run", tmp_path / "s.toml", *options, check=2)
+        done = typed("session", "run", tmp_path / "s.toml", *options, check=2)
         assert "expected such as: physioemo session run" in done.stderr
     assert list(tmp_path.iterdir()) == [tmp_path / "s.toml"]

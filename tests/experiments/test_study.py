@@ -312,30 +312,30 @@ def test_the_plan_counts_every_fit(effect_store):
     assert plan.total_seconds > 0
 
 
-def test_the_command_runs_a_study_and_the_audit_finds_it_clean(physioemo, effect_store, tmp_path):
+def test_the_command_runs_a_study_and_the_audit_finds_it_clean(typed, effect_store, tmp_path):
     shutil.copytree(effect_store, tmp_path / "effect.zarr")
     (tmp_path / "s.toml").write_text(TOML)
-    dry = physioemo("study", tmp_path / "s.toml", "--dry-run", check=0)
+    dry = typed("study", tmp_path / "s.toml", "--dry-run", check=0)
     assert "16 folds" in dry.stdout and "1 process, permuted labels included" in dry.stdout
     assert "too few for a p of 0.05, which takes 19: logistic (1)" in dry.stdout
-    done = physioemo("study", tmp_path / "s.toml", "--out", tmp_path / "out", check=0)
+    done = typed("study", tmp_path / "s.toml", "--out", tmp_path / "out", check=0)
     assert "SIMULATED" in done.stdout and "logistic" in done.stdout and "permuted" in done.stdout
     assert (tmp_path / "out" / "report.html").is_file()
-    assert "CLEAN" in physioemo("audit", tmp_path / "out", check=0).stdout
-    assert "mine" in physioemo("compare", tmp_path / "out", tmp_path / "out", check=0).stdout
+    assert "CLEAN" in typed("audit", tmp_path / "out", check=0).stdout
+    assert "mine" in typed("compare", tmp_path / "out", tmp_path / "out", check=0).stdout
 
 
-def test_the_leaky_protocol_needs_the_flag_and_is_stamped(physioemo, null_store, tmp_path):
+def test_the_leaky_protocol_needs_the_flag_and_is_stamped(typed, null_store, tmp_path):
     shutil.copytree(null_store, tmp_path / "effect.zarr")
     text = TOML.replace("trial-grouped-k-fold", "window-shuffled")
     (tmp_path / "s.toml").write_text(text)
     out = tmp_path / "out"
-    refused = physioemo("study", tmp_path / "s.toml", "--out", out, check=2)
+    refused = typed("study", tmp_path / "s.toml", "--out", out, check=2)
     assert "pass --allow-leakage: every result is stamped" in refused.stderr
-    done = physioemo("study", tmp_path / "s.toml", "--out", out, "--allow-leakage", check=0)
+    done = typed("study", tmp_path / "s.toml", "--out", out, "--allow-leakage", check=0)
     assert "LEAKY" in done.stdout
-    assert "LEAKY" in physioemo("compare", out, check=0).stdout
-    assert "LEAKY" in physioemo("audit", out, check=1).stdout
+    assert "LEAKY" in typed("compare", out, check=0).stdout
+    assert "LEAKY" in typed("audit", out, check=1).stdout
 
 
 def test_the_page_opens_without_complaint_and_says_what_matters(
@@ -369,9 +369,9 @@ def test_maps_show_the_planted_electrode_and_no_pair_that_is_not_there(effect_st
         study(effect_store, maps="logistics")
 
 
-def test_a_study_that_comes_with_the_program_runs_from_the_data_set(physioemo, tmp_path):
+def test_a_study_that_comes_with_the_program_runs_from_the_data_set(typed, tmp_path):
     options = ["--subjects", 2, "--effect", 3]
-    physioemo("datasets", "fake", "deap", tmp_path / "d", *options, check=0)
+    typed("datasets", "fake", "deap", tmp_path / "d", *options, check=0)
     declared = read_study("rbtransformer-honest-deap", data=tmp_path / "d", out=tmp_path / "out")
     assert declared.stores == (tmp_path / "out" / "features.zarr",)
     fast = replace(
@@ -388,9 +388,9 @@ def test_a_study_that_comes_with_the_program_runs_from_the_data_set(physioemo, t
     assert results["simulated"]
 
 
-def test_the_papers_own_way_scores_far_above_chance_on_no_effect_at_all(physioemo, tmp_path):
+def test_the_papers_own_way_scores_far_above_chance_on_no_effect_at_all(typed, tmp_path):
     options = ["--subjects", 2, "--effect", 0]
-    physioemo("datasets", "fake", "deap", tmp_path / "d", *options, check=0)
+    typed("datasets", "fake", "deap", tmp_path / "d", *options, check=0)
     found = {}
     for name in ("paper-exact", "honest"):
         out = tmp_path / name

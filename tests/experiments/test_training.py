@@ -123,9 +123,9 @@ def test_windows_belong_to_a_trial_only_when_whole_within_it(tmp_path):
     assert found.tolist() == [-1, 1, 1, -1]
 
 
-def test_a_taken_name_is_refused_before_anything_is_trained(physioemo, tmp_path):
+def test_a_taken_name_is_refused_before_anything_is_trained(typed, tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "notes.txt").write_text("mine")
-    done = physioemo("train", tmp_path / "absent", "--out", tmp_path / "d", "--overwrite", check=2)
+    done = typed("train", tmp_path / "absent", "--out", tmp_path / "d", "--overwrite", check=2)
     assert "found something that is not a decoder" in done.stderr
     assert (tmp_path / "d" / "notes.txt").read_text() == "mine"

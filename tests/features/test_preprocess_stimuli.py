@@ -1,7 +1,6 @@
 """What was shown, in a feature store: in the right windows of the right trials, or missing."""
 
 import json
-import os
 import shutil
 
 import numpy as np
@@ -279,21 +278,21 @@ def test_flips_of_the_player_win_over_the_onsets_of_trials(tmp_path):
         recording_features(recording, recipe, name="r", stimuli=strict)
 
 
-def test_the_command_takes_a_folder_of_stimuli(physioemo, clips, tmp_path):
+def test_the_command_takes_a_folder_of_stimuli(typed, clips, tmp_path, monkeypatch):
     record(tmp_path / "r.zarr")
     out = tmp_path / "f.zarr"
     options = ["--out", out, "--features", "all", "--stimuli", clips]
-    own = {"env": {**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "home")}}
-    done = physioemo("preprocess", "recording", tmp_path / "r.zarr", *options, check=0, **own)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    done = typed("preprocess", "recording", tmp_path / "r.zarr", *options, check=0)
     assert "1 sources computed" in done.stdout
     with open_features(out) as store:
         assert {"de", "audio_descriptors", "video_descriptors"} <= set(store.data_vars)
         assert "audio" not in store and sorted(store.attrs["stimuli"]) == ["dawn", "song"]
-    again = physioemo("preprocess", "recording", tmp_path / "r.zarr", *options, check=0, **own)
+    again = typed("preprocess", "recording", tmp_path / "r.zarr", *options, check=0)
     assert "0 sources computed, 1 taken over" in again.stdout
     record(tmp_path / "x.zarr", [(1, 1.0, 3.0, "x")])
     options = ["--out", tmp_path / "g.zarr", "--features", "audio", "--stimuli", clips]
-    done = physioemo("preprocess", "recording", tmp_path / "x.zarr", *options, check=2)
+    done = typed("preprocess", "recording", tmp_path / "x.zarr", *options, check=2)
     assert "found no file for the stimulus 'x'" in done.stderr
 
 
