@@ -3,14 +3,19 @@
 ``python benchmarks/bench_null.py --seeds 20``: 8 subjects x 40 trials of 1/f noise with slow drift
 (:mod:`physioemo.experiments.null_data`), each trial rated high or low by a coin; trials that are
 said rightly over all seeds, beside the binomial band around chance. Hours for all models and
-protocols; ``--models``, ``--protocols`` and ``--trial-seconds`` choose.
+protocols; ``--models``, ``--protocols`` and ``--trial-seconds`` choose. ``--rows FILE`` keeps what
+is finished, a line for each seed, protocol and model: a run that was stopped goes on from there,
+several may write to one file, and ``--seeds 0`` prints its table.
 """
 
 import argparse
+import json
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import binom
@@ -28,10 +33,13 @@ PROTOCOLS = {
     "leave-one-subject-out": {},
     "chronological": {"n_blocks": 2},
     "leave-n-subjects-out": {},
-    "leave-stimulus-out": {},
+    "leave-stimulus-out": {"n_folds": 5},
     "leave-one-trial-out": {},
 }
 """Every honest protocol for one session, and its options here."""
+
+CONDITIONS = ("subjects", "trials", "trial_seconds", "epochs")
+"""Rows of one file were made alike in these."""
 
 FAMILIES = ("de", "connectivity", "raw")
 
@@ -75,42 +83,80 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8, help="of the networks")
     parser.add_argument("--models", nargs="*", default=[], help="all that need no weights")
     parser.add_argument("--protocols", nargs="*", default=["trial-grouped-k-fold"])
+    parser.add_argument("--rows", type=Path, help="keep what is finished in this file")
     args = parser.parse_args()
     chosen = models(args.models, args.epochs)
-    total = {(p, m.name): np.zeros(2, int) for p in args.protocols for m in chosen}
     began = time.monotonic()
+    rows = kept(args)
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         with tempfile.TemporaryDirectory() as made:
-            path = store(Path(made), seed, args)
+            path = None
             for protocol in args.protocols:
-                declared = Study(
-                    name="null",
-                    stores=(path,),
-                    target=Target("binary", ("valence",), threshold="midpoint"),
-                    models=tuple(chosen),
-                    protocol=protocol,
-                    protocol_options=PROTOCOLS[protocol],
-                    n_permutations=0,
-                    seed=seed,
+                done = {r["model"] for r in rows if (r["seed"], r["protocol"]) == (seed, protocol)}
+                left = [m for m in chosen if m.name not in done]
+                if not left:
+                    continue
+                path = path or store(Path(made), seed, args)
+                for row in found(path, protocol, left, seed):
+                    rows.append({**row, **{k: getattr(args, k) for k in CONDITIONS}})
+                    if args.rows:
+                        with args.rows.open("a") as file:
+                            file.write(json.dumps(rows[-1]) + "\n")
+        told(rows, time.monotonic() - began)
+    if args.seeds == 0:
+        told(rows, 0.0)
+
+
+def kept(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the rows that an earlier run, or one beside this, left in the file."""
+    if args.rows is None or not args.rows.exists():
+        return []
+    rows: list[dict[str, Any]] = [json.loads(line) for line in args.rows.read_text().splitlines()]
+    for row in rows:
+        for key in CONDITIONS:
+            if row[key] != getattr(args, key):
+                raise SystemExit(
+                    f"found rows made with {key} = {row[key]:g} (in {args.rows}), expected "
+                    f"{getattr(args, key):g}; name another file"
                 )
-                found = run_study(declared, Path(made) / protocol)["dimensions"]["valence"]
-                for model in chosen:
-                    subjects = found["models"][model.label]["subjects"].values()
-                    confusion = np.sum([s["trial"]["confusion"] for s in subjects], axis=0)
-                    total[protocol, model.name] += np.trace(confusion), confusion.sum()
-        told(total, seed - args.first_seed + 1, time.monotonic() - began)
+    return rows
 
 
-def told(total: dict[tuple[str, str], np.ndarray], n_seeds: int, seconds: float) -> None:
+def found(
+    path: Path, protocol: str, chosen: list[ModelChoice], seed: int
+) -> Iterator[dict[str, Any]]:
+    """Run the protocol and yield how many trials each model said rightly."""
+    declared = Study(
+        name="null",
+        stores=(path,),
+        target=Target("binary", ("valence",), threshold="midpoint"),
+        models=tuple(chosen),
+        protocol=protocol,
+        protocol_options=PROTOCOLS[protocol],
+        n_permutations=0,
+        seed=seed,
+    )
+    result = run_study(declared, path.parent / protocol)["dimensions"]["valence"]
+    for model in chosen:
+        subjects = result["models"][model.label]["subjects"].values()
+        confusion = np.sum([s["trial"]["confusion"] for s in subjects], axis=0)
+        counts = {"right": int(np.trace(confusion)), "of": int(confusion.sum())}
+        yield {"seed": seed, "protocol": protocol, "model": model.name, **counts}
+
+
+def told(rows: list[dict[str, Any]], seconds: float) -> None:
     """Print what there is so far."""
-    print(f"\n{n_seeds} seeds, {seconds:.0f} s\n")
-    print("| protocol | model | right | of | share | 95 % band | |\n|---|---|---|---|---|---|---|")
-    for (protocol, model), (right, n) in total.items():
+    print(f"\n{seconds:.0f} s\n")
+    print("| protocol | model | seeds | right | of | share | 95 % band | |")
+    print("|---|---|---|---|---|---|---|---|")
+    for protocol, model in sorted({(r["protocol"], r["model"]) for r in rows}):
+        own = [r for r in rows if (r["protocol"], r["model"]) == (protocol, model)]
+        right, n = sum(r["right"] for r in own), sum(r["of"] for r in own)
         low, high = binom.ppf([0.025, 0.975], n, 0.5) / n
         inside = "inside" if low <= right / n <= high else "OUTSIDE"
         print(
-            f"| {protocol} | {model} | {right} | {n} | {right / n:.4f} | {low:.4f}-{high:.4f} "
-            f"| {inside} |",
+            f"| {protocol} | {model} | {len({r['seed'] for r in own})} | {right} | {n} "
+            f"| {right / n:.4f} | {low:.4f}-{high:.4f} | {inside} |",
             flush=True,
         )
 

@@ -31,7 +31,7 @@ UNTRAINED = "untrained"
 """Key in the metadata, and mark in the stream name, of a decoder with random weights."""
 
 DECODER_JSON, _ARRAYS = "decoder.json", "decoder.safetensors"
-_USABLE_SHARE = 0.5
+USABLE_SHARE = 0.5
 _FORMAT = 1
 
 
@@ -164,7 +164,7 @@ class Decoder:
 
     def _prediction(self, made: TokenSet, i: int, probability: np.ndarray) -> Prediction:
         usable = int(made[FAMILY].present[i].all(axis=1).sum())
-        abstain = usable < _USABLE_SHARE * len(self.ch_names)
+        abstain = usable < USABLE_SHARE * len(self.ch_names)
         if abstain:
             reason = f"only {usable} of {len(self.ch_names)} electrodes are usable"
             return self.abstention(float(made.stop_seconds[i]), reason)

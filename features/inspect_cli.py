@@ -141,6 +141,7 @@ def _print_histogram(dimension: str, numbers: dict[str, Any]) -> None:
 
 def _store_content(path: Path) -> dict[str, Any]:
     from physioemo.features.feature_store import open_features
+    from physioemo.features.inspect_stimuli import stimuli_content
 
     with open_features(path) as store:
         known = store.attrs
@@ -170,11 +171,14 @@ def _store_content(path: Path) -> dict[str, Any]:
             "recipe_hash": known["recipe_hash"],
             "offline_only": list(known["offline_only"]),
             "excluded": known["excluded"],
+            "stimuli": stimuli_content(store),
             "versions": known["versions"],
         }
 
 
 def _print_store(content: dict[str, Any], path: Path) -> None:
+    from physioemo.features.inspect_stimuli import print_stimuli
+
     stamp = "  SIMULATED or SYNTHETIC" if content["simulated"] else ""
     click.echo(f"{path}: features of {content['dataset']}{stamp}")
     recipe = content["recipe"]
@@ -192,6 +196,7 @@ def _print_store(content: dict[str, Any], path: Path) -> None:
         f"Baseline {recipe['baseline']}, smoothing {recipe['smoothing']}, "
         f"reference {recipe['conditioning']['reference']}; recipe {content['recipe_hash']}."
     )
+    print_stimuli(content["stimuli"])
     if content["offline_only"]:
         click.echo(f"Offline only: {', '.join(content['offline_only'])}.")
     for source, why in content["excluded"].items():

@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from physioemo.errors import CallError, DataError
+from physioemo.errors import CallError, DataError, MissingExtraError, UnreadableFileError
 from physioemo.features.stimulus_cache import stimulus_features
 from physioemo.features.stimulus_features import StimulusFeatures, StimulusRecipe
-from physioemo.media import sha256_of
+from physioemo.media import probe_media, sha256_of
 
-__all__ = ["StimulusFiles", "content_name", "find_stimuli"]
+__all__ = ["StimulusFiles", "content_name", "find_stimuli", "known_name"]
 
 _TABLES = (".toml", ".csv")
 _COLUMNS = ("stimulus", "file")
@@ -68,10 +68,15 @@ class StimulusFiles:
             object.__setattr__(self, "sha256", hashes)
 
     @property
-    def about(self) -> dict[str, dict[str, str]]:
-        """Name and SHA-256 of each file by its stimulus, for the attributes of a store."""
+    def about(self) -> dict[str, dict[str, Any]]:
+        """Name, SHA-256 and length of each file by its stimulus, for the attributes of a store."""
+        seconds = {path: _stated_seconds(path) for path in dict.fromkeys(self.paths.values())}
         return {
-            name: {"file": path.name, "sha256": self.sha256[name]}
+            name: {
+                "file": path.name,
+                "sha256": self.sha256[name],
+                "duration_seconds": seconds[path],
+            }
             for name, path in sorted(self.paths.items())
         }
 
@@ -86,10 +91,9 @@ class StimulusFiles:
             If a stimulus has no file, and that is not allowed.
         """
         found: dict[str, str | None] = {}
+        files = {name: path.name for name, path in self.paths.items()}
         for stimulus in dict.fromkeys(stimuli):
-            stem = Path(stimulus).stem
-            whole = stem in self.paths and self.paths[stem].name == stimulus
-            found[stimulus] = stimulus if stimulus in self.paths else stem if whole else None
+            found[stimulus] = known_name(stimulus, files)
             if found[stimulus] is None and not self.allow_missing:
                 near = difflib.get_close_matches(stimulus, self.paths, n=1, cutoff=0)[0]
                 raise CallError(
@@ -145,6 +149,22 @@ def content_name(stimulus: str, sha256: Mapping[str, str]) -> str | None:
     return sha256.get(stimulus) or sha256.get(Path(stimulus).stem)
 
 
+def known_name(stimulus: str, files: Mapping[str, str]) -> str | None:
+    """Return under which name a trial's stimulus is known, None if under none.
+
+    Parameters
+    ----------
+    stimulus : str
+        As a trial names it: with or without the ending of the file.
+    files : mapping of str to str
+        Name of each stimulus's file.
+    """
+    stem = Path(stimulus).stem
+    if stimulus in files:
+        return stimulus
+    return stem if files.get(stem) == stimulus else None
+
+
 def find_stimuli(
     where: str | Path | Sequence[str | Path],
     *,
@@ -174,6 +194,21 @@ def find_stimuli(
                 raise _twice(name, paths[name], path)
     kept = None if cache is None else Path(cache).absolute()
     return StimulusFiles({k: p.absolute() for k, p in paths.items()}, kept, allow_missing)
+
+
+def _stated_seconds(path: Path) -> float | None:
+    """Return how long a file says that it is; None for a picture, or if it does not say."""
+    try:
+        seconds = probe_media(path).duration_seconds
+    except (CallError, MissingExtraError, UnreadableFileError):
+        return None  # moved since, or all was taken from the cache: what was made stands
+    return seconds if seconds > 0 and not _is_picture(path) else None
+
+
+def _is_picture(path: Path) -> bool:
+    import mimetypes
+
+    return (mimetypes.guess_type(path.name)[0] or "").startswith("image/")
 
 
 def _found_at(place: Path) -> dict[str, Path]:

@@ -22,6 +22,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "demo": ("physioemo.experiments.cli", "demo", "The whole thread on a simulated participant."),
     "doctor": ("physioemo.acquisition.cli", "doctor", "Check this computer: versions, LSL, disk."),
     "export": ("physioemo.export_cli", "export", "Write a recording as XDF, FIF or BIDS."),
+    "export-decoder": (
+        "physioemo.experiments.export_cli",
+        "export_decoder",
+        "Write a decoder as ONNX for other programs.",
+    ),
     "import": ("physioemo.core_cli", "import_", "Turn an XDF or MNE file into a recording."),
     "inspect": (
         "physioemo.features.inspect_cli",

@@ -67,6 +67,7 @@ def export(
         raise CallError(
             f"found the name {out.name!r}, expected one that ends in '.xdf' or '.fif'; or use "
             "--bids for a data set"
+            + (", export-decoder for a decoder" if out.suffix.lower() == ".onnx" else "")
         )
     with read_recording(recording, Overrides.parse(ch_names, unit, rates)) as source:
         if bids is not None:

@@ -151,6 +151,8 @@ def test_the_files_are_part_of_the_recipe_and_of_the_store(clips, tmp_path):
     ).out
     with open_features(out) as store:
         about, kept = store.attrs["stimuli"], store.attrs["recipe"]
+    seconds = about["dawn"].pop("duration_seconds")
+    assert seconds == pytest.approx(7.0, abs=0.1)
     assert about["dawn"] == {"file": "dawn.mkv", "sha256": files.sha256["dawn"]}
     assert PreprocessRecipe.from_dict(json.loads(json.dumps(kept))) == recipe
     planted_clip(mine / "song.mkv", tone=(2,))
