@@ -18,10 +18,10 @@ from physioemo.recording import Recording
 if TYPE_CHECKING:
     from physioemo.experiments.fused_decoder import FusedDecoder
 
-__all__ = ["predict_recording"]
+__all__ = ["Heard", "heard_windows", "predict_recording"]
 
 
-class _Heard(NamedTuple):
+class Heard(NamedTuple):
     """One EEG window and what stands beside it."""
 
     eeg_tokens: np.ndarray
@@ -43,16 +43,11 @@ def predict_recording(
     decoder, recording, stream, stimuli
         As in :meth:`physioemo.experiments.fused_decoder.FusedDecoder.predict`.
     """
-    windows = list(_windows(decoder, recording, recording.key(stream)))
-    ends = np.array([stop for _, stop, _ in windows])
+    heard = heard_windows(decoder, recording, recording.key(stream))
+    ends = np.array([window.stop_seconds for window in heard])
     shown = None
     if decoder.stimulus is not None and len(stimuli):
         shown = recording_stimulus(recording, ends, stimuli, decoder.stimulus)
-    sides = {s.name: SideHistory(recording_side(recording, s)) for s in decoder.sides}
-    heard = [
-        _Heard(row, {name: side.newest(stop) for name, side in sides.items()}, stop, segment)
-        for row, stop, segment in windows
-    ]
     if decoder.offline_only:
         return _all_at_once(decoder, heard, shown)
     state, said = decoder.start(), []
@@ -62,8 +57,33 @@ def predict_recording(
     return said
 
 
+def heard_windows(decoder: "FusedDecoder", recording: Recording, key: str) -> list[Heard]:
+    """Return the EEG's windows of a recording, each with the newest token of every side family.
+
+    Parameters
+    ----------
+    decoder : FusedDecoder
+        Whose windows and families.
+    recording : Recording
+        With the streams.
+    key : str
+        Of the EEG.
+
+    Raises
+    ------
+    StreamDescriptionError, AmbiguousStreamError
+        If a stream is not that of training, or two carry one family.
+    """
+    windows = list(_windows(decoder, recording, key))
+    sides = {s.name: SideHistory(recording_side(recording, s)) for s in decoder.sides}
+    return [
+        Heard(row, {name: side.newest(stop) for name, side in sides.items()}, stop, segment)
+        for row, stop, segment in windows
+    ]
+
+
 def _all_at_once(
-    decoder: "FusedDecoder", heard: Sequence[_Heard], shown: StimulusTokens | None
+    decoder: "FusedDecoder", heard: Sequence[Heard], shown: StimulusTokens | None
 ) -> list[Prediction]:
     """Return the predictions of a context that sees a whole stretch of windows."""
     if not heard or decoder.context is None:

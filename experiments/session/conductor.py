@@ -350,7 +350,7 @@ class Conductor:
         if made.taken:
             self._use(made.decoder)
 
-    def _use(self, decoder: Decoder) -> None:
+    def _use(self, decoder: Decoder | FusedDecoder) -> None:
         """Go on with another decoder, in a recording of its own."""
         folder = decoder.save(self.folder.path / f"decoder-{decoder.id}")
         self.folder.note(what="refit", folder=folder.name, model_id=decoder.id)

@@ -6,8 +6,7 @@ asked of trials that it was not fitted to: trials, never windows, are left out.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from physioemo.errors import CallError
 from physioemo.experiments.decoder import Decoder
 from physioemo.experiments.fused_decoder import FusedDecoder
-from physioemo.experiments.tokens import FAMILY
+from physioemo.experiments.session.refit_features import trial_features
 from physioemo.recording import Recording
 
 __all__ = ["Refit", "refit_head"]
@@ -33,7 +32,7 @@ class Refit:
 
     Parameters
     ----------
-    decoder : Decoder
+    decoder : Decoder or FusedDecoder
         With new last layers where they predict better; the old one if none does.
     taken : tuple of str
         Dimensions with a new last layer.
@@ -43,7 +42,7 @@ class Refit:
         Of so many rated trials; a rating in the middle is left out.
     """
 
-    decoder: Decoder
+    decoder: Decoder | FusedDecoder
     taken: tuple[str, ...]
     accuracy_before: Mapping[str, float]
     accuracy_after: Mapping[str, float]
@@ -62,9 +61,9 @@ def refit_head(
     Parameters
     ----------
     decoder : Decoder or FusedDecoder
-        Of the EEG alone; stays as it is.
+        Stays as it is.
     recordings : sequence of Recording
-        With the trials and the EEG; they may still be running.
+        With the trials and the streams; they may still be running.
     ratings : mapping of str to mapping of str to float
         From 1 to 9, by trial number (as text) and dimension.
     stream : str, optional
@@ -73,22 +72,12 @@ def refit_head(
     Raises
     ------
     CallError
-        If the decoder is of several streams, the model has no such layer, or no dimension has six
-        rated trials with two of each side.
+        If the decoder has no such layer, or says and promises more than it does; or no dimension
+        has six rated trials with two of each side.
     """
-    if not isinstance(decoder, Decoder):
-        raise CallError(
-            "found a decoder of several streams, expected one of the EEG alone for a refit; "
-            "calibrate by bias and scale instead"
-        )
-    heads = getattr(decoder.model, "classification_heads", None)
-    if heads is None:
-        raise CallError(
-            f"found the model {type(decoder.model).__name__} without a head for each dimension, "
-            "expected the inter-cortical transformer; calibrate by bias and scale instead"
-        )
-    values, present, trial = _windows(decoder, recordings, ratings, stream)
     model = copy.deepcopy(decoder.model).eval()
+    layers = _last_layers(decoder, model)
+    features, trial = trial_features(decoder, model, layers, recordings, ratings, stream)
     before: dict[str, float] = {}
     after: dict[str, float] = {}
     counts: dict[str, int] = {}
@@ -102,15 +91,12 @@ def refit_head(
         few = min(n_high, len(sides) - n_high) < _FEWEST_OF_A_SIDE
         if len(sides) < _FEWEST_TRIALS or few:
             continue
-        layer = model.classification_heads[name].mlp[-1]
-        electrodes = np.asarray(present[used].all(axis=2))
-        features = _before(model, layer, decoder.scaler(values[used]), electrodes)
         label = np.array([sides[t] for t in trial[used].tolist()])
         temperature = float(decoder.temperature[d])
-        head = _Head(features, label, trial[used], layer, temperature)
+        head = _Head(features[name][used], label, trial[used], layers[name], temperature)
         before[name], after[name] = head.accuracy_as_it_is(), head.accuracy_held_out()
         if after[name] > before[name]:
-            head.fit(np.ones(len(label), bool)).write(layer)
+            head.fit(np.ones(len(label), bool)).write(layers[name])
             taken.append(name)
     if not before:
         raise CallError(
@@ -123,71 +109,32 @@ def refit_head(
     return Refit(fitted, tuple(taken), before, after, counts)
 
 
-def _windows(
-    decoder: Decoder,
-    recordings: Sequence[Recording],
-    ratings: Mapping[str, Any],
-    stream: str | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return tokens and where they are, (window, channel, band), and each window's trial."""
-    values, present, trials = [], [], []
-    for recording in recordings:
-        key = recording.key(stream) if stream else _fitting(decoder, recording)
-        tokens = decoder.tokens(recording.description(key))
-        made = tokens.fold(recording.windows(key, decoder.recipe.hop_samples), key)
-        table = recording.trials
-        rows = zip(
-            table["trial"].values.tolist(),
-            table["onset_seconds"].values.tolist(),
-            table["duration_seconds"].values.tolist(),
-            strict=True,
+def _last_layers(decoder: Decoder | FusedDecoder, model: Any) -> dict[str, Any]:
+    """Return the linear layer of each dimension that says its classes, in a copy of the model."""
+    instead = "calibrate by bias and scale instead"
+    if isinstance(decoder, Decoder):
+        heads = getattr(model, "classification_heads", None)
+        if heads is None:
+            raise CallError(
+                f"found the model {type(model).__name__} without a head for each dimension, "
+                f"expected the inter-cortical transformer; {instead}"
+            )
+        return {name: heads[name].mlp[-1] for name in decoder.dimensions}
+    more = {
+        "a context over windows": decoder.context is not None,
+        "promises that were fitted to its answers": decoder.trust is not None,
+        "classes that follow from ratings": decoder.head is not None
+        and decoder.head.kind == "continuous",
+        "the stimulus": decoder.stimulus is not None,
+        f"the fusion {model.config['fusion']!r}": model.config["fusion"] != "queries",
+    }
+    there = [what for what, is_there in more.items() if is_there]
+    if there:
+        raise CallError(
+            f"found a decoder with {there[0]}, expected one whose last layer says the classes of "
+            f"a window of the body's streams; {instead}"
         )
-        for number, onset, duration in rows:
-            within = (made.start_seconds >= onset) & (made.stop_seconds <= onset + duration)
-            usable = made[FAMILY].present.all(axis=2).mean(axis=1) >= 0.5
-            chosen = np.flatnonzero(within & usable)
-            if str(number) in ratings and len(chosen):
-                values.append(made[FAMILY].values[chosen])
-                present.append(made[FAMILY].present[chosen])
-                trials.append(np.full(len(chosen), number))
-    if not trials:
-        raise CallError("found no rated trial in the recordings, expected some; rate more first")
-    return np.concatenate(values), np.concatenate(present), np.concatenate(trials)
-
-
-def _fitting(decoder: Decoder, recording: Recording) -> str:
-    from physioemo.errors import PhysioEmoError
-
-    for key in recording.streams:
-        try:
-            decoder.tokens(recording.description(key))
-        except PhysioEmoError:
-            continue
-        return key
-    raise CallError(
-        f"found the streams {', '.join(recording.streams)}, expected one that fits the decoder"
-    )
-
-
-def _before(model: Any, layer: Any, tokens: np.ndarray, electrodes: np.ndarray) -> np.ndarray:
-    """Return what comes into a layer, (window, feature), float64."""
-    from physioemo.models.prediction import predict_logits
-
-    caught: list[np.ndarray] = []
-    with _listening(layer, caught):
-        predict_logits(model, tokens, electrodes)
-    return np.concatenate(caught).astype(float)
-
-
-@contextmanager
-def _listening(layer: Any, caught: list[np.ndarray]) -> Iterator[None]:
-    handle = layer.register_forward_pre_hook(
-        lambda module, arguments: caught.append(arguments[0].detach().numpy().copy())
-    )
-    try:
-        yield
-    finally:
-        handle.remove()
+    return dict(zip(decoder.dimensions, model.fusion.heads, strict=True))
 
 
 class _Head:

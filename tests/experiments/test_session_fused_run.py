@@ -16,6 +16,7 @@ from physioemo.experiments.fused_run import run_fused_live
 from physioemo.experiments.fused_sides import SideChoice
 from physioemo.experiments.session.messages import OPERATOR, EventOutlet
 from physioemo.experiments.session.recompute import check_predictions
+from physioemo.experiments.session.story import tell_story
 from physioemo.experiments.session.verify import session_events
 from physioemo.store import JOURNAL
 from tests.experiments.test_fused_decoder import made
@@ -41,16 +42,18 @@ def decoder(source, tmp_path_factory):
     return made(source, CHOICES).save(tmp_path_factory.mktemp("d") / "decoder")
 
 
-def test_a_session_with_several_streams_comes_out_again(decoder, tmp_path, physioemo):
+def test_a_session_with_several_streams_and_a_refit_comes_out_again(decoder, tmp_path, physioemo):
     path, out = tmp_path / "short.toml", tmp_path / "P1"
-    path.write_text(protocol(), "utf-8")
+    path.write_text(protocol(n_planned=8, n_adaptive=2), "utf-8")
     operator = EventOutlet(OPERATOR)
     with running(path, decoder, out, "--no-page") as child:
-        wait_for(lambda: has_begun(out, 1))
+        wait_for(lambda: has_begun(out, 8))
         operator.send("refit")
-        said, errors = child.communicate(timeout=180)
+        said, errors = child.communicate(timeout=240)
     assert child.returncode == 0, errors
-    assert "the decoder stays as it is: found a decoder of several streams" in errors
+    (refit,) = tell_story(out).refits
+    assert "held-out trials predicted: " in said and refit["n_trials"]["arousal"] >= 6
+    assert len(list(out.glob("recording-*.zarr"))) == (2 if refit["taken"] else 1)
     assert "it is missing" not in errors and "ended: finished" in said
     done = physioemo("session", "verify", out, check=0)
     assert "Identical." in done.stdout and "gap" not in done.stdout

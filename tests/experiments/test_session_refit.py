@@ -1,12 +1,18 @@
 """A decoder's last layer fitted to one participant: better on trials that it has not seen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from physioemo.errors import CallError
 from physioemo.experiments.decoder import Decoder
+from physioemo.experiments.decoder_folder import load_decoder
+from physioemo.experiments.fused_stimulus import StimulusChoice
+from physioemo.experiments.fused_trust import Trust
 from physioemo.experiments.session.refit import refit_head
 from physioemo.experiments.training import untrained_decoder
+from tests.experiments.test_fused_decoder import CHOICES, made
 from tests.simulated import simulated_recording
 
 
@@ -50,6 +56,39 @@ def test_ratings_that_the_signals_do_not_tell_are_not_learnt(recording, ratings)
         shares += refit_head(decoder, [recording], shuffled).accuracy_after.values()
     # Held-out trials of a few are below one half by chance alone: the others are not like them.
     assert np.mean(shares) < 0.6
+
+
+@pytest.fixture(scope="module")
+def fused(recording):
+    return made(recording, CHOICES)
+
+
+def test_the_last_layer_of_several_streams_is_learnt_too(recording, ratings, fused, tmp_path):
+    before = [p.probability for p in fused.predict(recording)]
+    found = refit_head(fused, [recording], ratings)
+    assert found.taken and found.accuracy_after["arousal"] > 0.65
+    assert [p.probability for p in fused.predict(recording)] == before
+    after = [p.probability for p in found.decoder.predict(recording)]
+    for dimension in fused.dimensions:
+        same = [a[dimension] == b[dimension] for a, b in zip(after, before, strict=True)]
+        assert all(same) == (dimension not in found.taken)
+    loaded = load_decoder(found.decoder.save(tmp_path / "decoder"))
+    assert loaded.id == found.decoder.id != fused.id
+    assert loaded.metadata["refit"]["of"] == fused.id
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"trust": Trust(9)}, "promises that were fitted to its answers"),
+        ({"stimulus": StimulusChoice()}, "the stimulus"),
+    ],
+)
+def test_a_layer_that_does_not_say_all_of_it_is_not_refitted(
+    recording, ratings, fused, change, told
+):
+    with pytest.raises(CallError, match=f"found a decoder with {told}, expected one whose last la"):
+        refit_head(replace(fused, **change), [recording], ratings)
 
 
 def test_too_few_ratings_say_how_many_are_needed(recording, ratings):
