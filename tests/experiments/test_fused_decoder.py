@@ -11,124 +11,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physioemo.clock import segment_bounds
-from physioemo.errors import (
-    AmbiguousStreamError,
-    CallError,
-    CheckpointError,
-    SignalError,
-    StreamDescriptionError,
-)
+from physioemo.errors import CallError, CheckpointError, SignalError
 from physioemo.experiments.decoder import Decoder
 from physioemo.experiments.decoder_folder import load_decoder
 from physioemo.experiments.fused_context import RunningBag, WindowContext
-from physioemo.experiments.fused_decoder import EEG, FusedDecoder
+from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.fused_heads import RatingHead, RatingScale
 from physioemo.experiments.fused_live import FusedLive
-from physioemo.experiments.fused_modalities import FamilyScaler, encoder_of
-from physioemo.experiments.fused_sides import SIDE_FAMILIES, SideChoice, SideFamily, find_side
-from physioemo.experiments.fused_streams import SideHistory, SideStream, SideToken, recording_side
-from physioemo.experiments.fused_training_data import bound_sides
 from physioemo.experiments.fused_trust import Trust
-from physioemo.experiments.training import StudyConfig, shared_recipe, untrained_decoder
-from physioemo.features.artefact_gate import ArtefactGate
+from physioemo.experiments.training import untrained_decoder
 from physioemo.models.abstention import AbstentionRule
 from physioemo.models.conformal import Conformal
-from physioemo.models.fused import FusedModel
 from physioemo.models.multiple_instance import MultipleInstance
 from physioemo.models.temporal_context import ContextModel
 from physioemo.recording import Recording
-from tests.simulated import simulated_recording
+from tests.experiments import fused_decoders
+from tests.experiments.fused_decoders import SIDE_KEYS, interleaved, token
 
-CHOICES = (
-    SideChoice("eda", window_seconds=2.0, hop_seconds=0.6, max_age_seconds=1.5),
-    SideChoice("gaze", window_seconds=1.0, hop_seconds=0.5, max_age_seconds=1.0),
-    SideChoice("pupil", window_seconds=1.0, hop_seconds=0.5, max_age_seconds=1.0),
-)
-SIDE_KEYS = {"eda": "Simulated-Physiology", "gaze": "Simulated-Gaze", "pupil": "Simulated-Gaze"}
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory):
-    """Return a simulated session in which each stream has gaps and missing samples of its own."""
-    whole = simulated_recording(tmp_path_factory.mktemp("r") / "a.zarr", n_trials=3)
-    changed = {}
-    for key, (gap, missing) in {
-        "Simulated-EEG": ((4000, 0.9), slice(2000, 2010)),
-        "Simulated-Physiology": ((2500, 4.0), slice(700, 720)),
-        "Simulated-Gaze": ((1200, 2.5), slice(300, 420)),
-    }.items():
-        stream = whole[key].load()
-        signal, time = stream["signal"].values.copy(), stream["time"].values.copy()
-        time[gap[0] :] += gap[1]
-        signal[missing] = np.nan
-        changed[key] = stream.assign(signal=(stream["signal"].dims, signal)).assign_coords(
-            time=time
-        )
-    return Recording(xr.DataTree.from_dict(changed))
-
-
-def made(recording, choices=CHOICES, *, prior=0.5):
-    """Return a fused decoder with random weights, whose scalers have seen the recording."""
-    config = StudyConfig()
-    recipe, ch_names = shared_recipe({"a": recording}, config)
-    sides = bound_sides({"a": recording}, choices)
-    rng = np.random.default_rng(0)
-    scalers = {EEG: FamilyScaler.fit(rng.normal(1.0, 0.5, (50, 32, len(recipe.bands))))}
-    for side in sides:
-        tokens = [token.values for token in recording_side(recording, side)]
-        scalers[side.name] = FamilyScaler.fit(np.array(tokens))
-    encoders = {EEG: encoder_of("de", (32, len(recipe.bands)), "tiny")}
-    encoders |= {s.name: encoder_of(s.name, (s.n_values,), "tiny") for s in sides}
-    torch.manual_seed(0)
-    n = len(config.dimensions)
-    return FusedDecoder(
-        recipe=recipe,
-        ch_names=ch_names,
-        dimensions=config.dimensions,
-        sides=sides,
-        scalers=scalers,
-        model=FusedModel(encoders=encoders, dimensions=config.dimensions).eval(),
-        temperature=np.full(n, 1.5),
-        prior=np.full(n, prior),
-        metadata={"note": "x"},
-        gate=ArtefactGate(),
-    )
-
-
-@pytest.fixture(scope="module")
-def decoder(recording):
-    return made(recording, prior=0.4)
-
-
-@pytest.fixture(scope="module")
-def offline(recording, decoder):
-    return decoder.predict(recording)
-
-
-def interleaved(recording, rng, *, across_gaps=False):
-    """Yield (stream, samples, stamps, segment) in random chunks; no stream waits for another."""
-    streams = {k: recording[k] for k in ("Simulated-EEG", *dict.fromkeys(SIDE_KEYS.values()))}
-    at = dict.fromkeys(streams, 0)
-    segments = {
-        k: np.repeat(
-            np.arange(len(bounds)), [b - a for a, b in bounds]
-        )
-        for k, s in streams.items()
-        for bounds in [segment_bounds(s["time"].values, recording.description(k).sfreq)]
-    }  # fmt: skip
-    signals = {k: (s["signal"].values, s["time"].values) for k, s in streams.items()}
-    while streams:
-        key = rng.choice(sorted(streams))
-        signal, time = signals[key]
-        stop = at[key] + int(rng.choice([1, 7, 60, 333, 1500]))
-        segment = segments[key]
-        if not across_gaps:
-            stop = min(stop, int(np.searchsorted(segment, segment[at[key]], "right")))
-        part = slice(at[key], stop)
-        yield key, signal[part], time[part], int(segment[at[key]])
-        at[key] = stop
-        if stop >= len(time):
-            del streams[key]
+# Fixtures of the tests here.
+decoder = fused_decoders.decoder
+offline = fused_decoders.offline
+recording = fused_decoders.recording
 
 
 def run_live(decoder, recording, seed, **patience):
@@ -238,61 +141,6 @@ def test_a_window_waits_a_moment_and_not_for_a_stream_that_is_silent(recording, 
     assert len(alone.push(signal, time)) == 3 and alone.n_hurried == 0  # nothing ever came
 
 
-def in_chunks(recording, side, seed):
-    """Return the tokens of a stream that comes in random chunks, between those of others."""
-    key = SIDE_KEYS.get(side.name, "Simulated-Physiology")
-    stream = SideStream(side, recording.description(key))
-    chunks = interleaved(recording, np.random.default_rng(seed))
-    return [t for k, *chunk in chunks if k == key for t in stream.step(*chunk)]
-
-
-def same(some, others):
-    return [t.stop_seconds for t in some] == [t.stop_seconds for t in others] and all(
-        np.array_equal(a.values, b.values, equal_nan=True)
-        for a, b in zip(some, others, strict=True)
-    )
-
-
-@settings(max_examples=5, deadline=None)
-@given(st.integers(0, 2**31))
-def test_side_tokens_do_not_depend_on_chunks(recording, decoder, seed):
-    for side in decoder.sides[:2]:
-        whole = recording_side(recording, side)
-        assert same(in_chunks(recording, side, seed), whole) and len(whole) > 40
-
-
-def test_slow_features_do_not_depend_on_chunks_either(recording):
-    slow = (SideChoice("hrv", 4.0, 4.0, hrv_window_seconds=10.0), SideChoice("respiration"))
-    for side in bound_sides({"a": recording}, slow):
-        whole = recording_side(recording, side)
-        # One segment of 10 s and one of 22 s.
-        assert len(whole) == {"hrv": 2 + 5, "respiration": 6 + 18}[side.name]
-        assert same(in_chunks(recording, side, 0), whole)
-
-
-def test_a_token_ends_with_the_newest_sample_that_it_used(recording, decoder):
-    side = decoder.sides[1]
-    time = recording["Simulated-Gaze"]["time"].values
-    stream = decoder.side_tokens("gaze", recording.description("Simulated-Gaze"))
-    signal = recording["Simulated-Gaze"]["signal"].values
-    made = stream.step(signal[:1200], time[:1200] + 100.0, 0, raw_stamps=time[:1200])
-    ends = np.arange(len(made)) * 60 + 119
-    assert [t.newest_stamp for t in made] == time[ends].tolist()
-    assert [t.stop_seconds for t in made] == (time[ends] + 100.0).tolist()
-    # What comes later changes nothing.
-    other = decoder.side_tokens("gaze", recording.description("Simulated-Gaze"))
-    spoilt = signal[:1200].copy()
-    spoilt[180:] = 0.5
-    again = other.step(spoilt, time[:1200], 0)
-    np.testing.assert_array_equal(made[1].values, again[1].values)
-    assert side.n_values == made[0].values.size
-
-
-def token(side, stop, value=0.3):
-    values = np.full(side.n_values, value)
-    return SideToken(values, np.isfinite(values), stop, stop)
-
-
 def test_a_token_that_is_too_old_or_not_there_is_the_same_as_none(decoder):
     rng = np.random.default_rng(0)
     row = rng.normal(1.0, 0.5, (32, len(decoder.recipe.bands)))
@@ -331,16 +179,6 @@ def test_a_recording_without_a_stream_is_decoded_without_it(recording, decoder, 
     assert 0 < sum(p.abstain for p in said) < 6 and not any(p.abstain for p in offline)
 
 
-def test_the_newest_token_is_never_from_the_future_though_a_clock_steps_back():
-    side = SideFamily(CHOICES[0], 250.0, ("EDA",), {"feature": ("a",)}, ("uS",), "x")
-    history = SideHistory()
-    history.push([token(side, s) for s in (1.0, 2.0, 0.5, 2.5)])
-    assert history.newest(0.9) is None
-    assert history.newest(1.5).stop_seconds == 1.0
-    assert history.newest(2.2).stop_seconds == 0.5
-    assert history.newest(9.0).stop_seconds == 2.5
-
-
 def test_a_token_from_the_future_or_of_another_shape_is_refused(decoder):
     row = np.zeros((32, len(decoder.recipe.bands)))
     eda = decoder.sides[0]
@@ -353,44 +191,6 @@ def test_a_token_from_the_future_or_of_another_shape_is_refused(decoder):
         decoder.predict_one(row, {"eda": wrong}, 10.0)
     with pytest.raises(SignalError, match=r"found entropies of shape \(3, 5\), expected \(32, 4\)"):
         decoder.predict_one(np.zeros((3, 5)), {}, 10.0)
-
-
-def test_a_stream_that_would_give_other_features_is_refused(recording, decoder):
-    described = recording.description("Simulated-Physiology")
-    slower = replace(described, sfreq=125.0)
-    with pytest.raises(StreamDescriptionError, match="found eda of 125 Hz .*expected 250 Hz from"):
-        decoder.side_tokens("eda", slower)
-    stream = decoder.side_tokens("eda", described)
-    with pytest.raises(SignalError, match=r"samples of shape \(5, 2\) with 5 stamps, expected"):
-        stream.step(np.zeros((5, 2)), np.arange(5.0))
-
-
-def test_two_streams_with_one_signal_are_ambiguous(recording):
-    described = recording.description("Simulated-Physiology")
-    assert find_side({"a": described}, CHOICES[0]) == "a"
-    assert find_side({"a": described}, CHOICES[1]) is None
-    with pytest.raises(AmbiguousStreamError, match=r"found 2 streams with eda \(a, b\)"):
-        find_side({"a": described, "b": described}, CHOICES[0])
-
-
-@pytest.mark.parametrize(
-    ("fields", "text"),
-    [
-        ({"family": "edda"}, "found the family 'edda' beside the EEG.*did you mean 'eda'"),
-        ({"family": "de"}, "found the family 'de' beside the EEG, expected one of hrv, eda"),
-        ({"family": "eda", "hop_seconds": 0.0}, "expected three numbers above 0"),
-        ({"family": "eda", "max_age_seconds": float("nan")}, "expected three numbers above 0"),
-    ],
-)
-def test_a_wrong_choice_is_one_sentence(fields, text):
-    with pytest.raises(CallError, match=text):
-        SideChoice(**fields)
-
-
-def test_every_family_beside_the_eeg_can_be_saved(recording):
-    assert {"hrv", "eda", "respiration", "gaze", "pupil"} <= set(SIDE_FAMILIES)
-    for side in bound_sides({"a": recording}, CHOICES):
-        assert SideFamily.from_dict(json.loads(json.dumps(side.to_dict()))) == side
 
 
 def test_a_saved_decoder_says_the_same(recording, decoder, offline, tmp_path):

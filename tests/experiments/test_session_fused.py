@@ -30,7 +30,7 @@ from physioemo.models.multiple_instance import MultipleInstance
 from physioemo.models.temporal_context import ContextModel
 from physioemo.recording import Recording
 from physioemo.stream import make_stream
-from tests.experiments.test_fused_decoder import made
+from tests.experiments.fused_decoders import made
 from tests.simulated import simulated_recording
 from tests.streams import eeg_description
 
