@@ -14,7 +14,9 @@ from physioemo.experiments.fused_modalities import axis_seconds
 from physioemo.experiments.protocols import find_protocol, split
 from physioemo.experiments.study_config import ModelChoice, Study
 from physioemo.experiments.study_data import Groups, StudyData, open_study_data
+from physioemo.experiments.study_fused_options import reads_trials
 from physioemo.experiments.study_stimuli import check_pretrained, check_stimuli, protocol_options
+from physioemo.experiments.trial_sequences import require_one_hop
 
 __all__ = ["StudyInputs", "features_for", "load_inputs", "permuted_targets", "with_layout"]
 
@@ -93,6 +95,8 @@ def load_inputs(study: Study) -> StudyInputs:
         sources=[d.source for d in opened],
     )
     _check_folds(inputs)
+    if any(reads_trials(m) for m in study.models):
+        require_one_hop(inputs.groups)
     readers = {m.label: _read_families(m, study) for m in study.models}
     leaks = (*check_stimuli(study, inputs, readers), *check_pretrained(study, inputs))
     return replace(inputs, leaks=leaks)

@@ -20,6 +20,7 @@ from physioemo.experiments.estimators import build_estimator, find_estimator
 from physioemo.experiments.protocols import find_protocol
 from physioemo.experiments.smote import smote
 from physioemo.experiments.study_config import ModelChoice, Study
+from physioemo.experiments.study_data import Groups
 from physioemo.experiments.study_inputs import (
     StudyInputs,
     features_for,
@@ -37,6 +38,7 @@ __all__ = [
     "fit_folds",
     "load_job",
     "n_permutations",
+    "places",
     "plan_jobs",
     "run_job",
     "said_of",
@@ -191,7 +193,8 @@ def _predictions(
         if out is not None:
             keep_model(out, estimator, study, model, job.column, inputs, job.folds[k])
     said = [
-        said_of(estimator, features[tests[k]]) for estimator, k in zip(fitted, kept, strict=True)
+        said_of(estimator, features[tests[k]], inputs.groups.take(tests[k]))
+        for estimator, k in zip(fitted, kept, strict=True)
     ]
     rows = [tests[k] for k in kept]
     fold_of = [np.full(len(tests[k]), job.folds[k]) for k in kept]
@@ -252,6 +255,7 @@ def _fit_arguments(
         "y": y[train],
         "groups": _inner_groups(study, inputs, train),
         "classes": range(len(inputs.classes)) if inputs.classes else None,
+        "windows": inputs.groups.take(train),
     }
     return _resampled(fit, study, fold) if study.resample == "smote" else fit
 
@@ -297,15 +301,42 @@ def _fitted(
         return fit_together(estimators, fits)
     for estimator, fit in zip(estimators, fits, strict=True):
         own = {k: v for k, v in fit.items() if k != "classes" or v is not None}
+        of = own.pop("windows", None)
+        own |= {} if of is None else places(estimator, of)
         estimator.fit(own.pop("X"), own.pop("y"), **own)
     return estimators
 
 
-def said_of(estimator: Any, features: np.ndarray) -> np.ndarray:
-    """Return what an estimator says of windows: probabilities, or one column of ratings."""
+def said_of(estimator: Any, features: np.ndarray, groups: Groups) -> np.ndarray:
+    """Return what an estimator says of windows: probabilities, or one column of ratings.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted.
+    features : ndarray, shape (window, ...)
+        What it reads.
+    groups : Groups
+        Of the same windows, for a model that says one from several of its trial.
+    """
     if hasattr(estimator, "predict_proba"):
-        return np.asarray(estimator.predict_proba(features), float)
+        return np.asarray(estimator.predict_proba(features, **places(estimator, groups)), float)
     return np.asarray(estimator.predict(features), float)[:, None]
+
+
+def places(estimator: Any, groups: Groups) -> dict[str, np.ndarray]:
+    """Return of windows what an estimator asks for beside features: trials and times, if it does.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted or not.
+    groups : Groups
+        Of the windows.
+    """
+    if not getattr(estimator, "reads_trials", False):
+        return {}
+    return {"trials": groups.trial_id, "onset_seconds": groups.onset_seconds}
 
 
 def _notes(estimator: Any, fold: int) -> dict[str, Any]:
@@ -318,4 +349,7 @@ def _notes(estimator: Any, fold: int) -> dict[str, Any]:
         notes["validation_loss"] = [round(h["validation_loss"], 5) for h in training.history]
     if hasattr(estimator, "penalty_"):
         notes["penalty"] = float(estimator.penalty_)
+    in_context = getattr(estimator, "context_training_", None)
+    if in_context is not None:
+        notes["context_best_epoch"] = int(in_context.best_epoch)
     return notes

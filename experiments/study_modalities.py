@@ -10,7 +10,7 @@ from physioemo.experiments.estimators import find_estimator
 from physioemo.experiments.report.parts import Block, Note, Table, number_text, plural
 from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_inputs import StudyInputs, features_for, with_layout
-from physioemo.experiments.study_jobs import fit_fold
+from physioemo.experiments.study_jobs import fit_fold, places
 from physioemo.experiments.trial_scores import subject_scores
 
 __all__ = ["modality_blocks", "n_modality_fits", "study_modalities"]
@@ -100,8 +100,9 @@ def _scores(
         if not len(test):
             continue
         count[test] += 1
+        where = places(estimator, inputs.groups.take(test))
         for name, kept in subsets.items():
-            total[name][test] += estimator.predict_proba_from(features[test], kept)
+            total[name][test] += estimator.predict_proba_from(features[test], kept, **where)
     tested = np.flatnonzero(count)
     groups = inputs.groups.take(tested)
     found = {}
