@@ -10,7 +10,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from physioemo.errors import CallError
 from physioemo.experiments.estimator_base import StudyClassifier
+from physioemo.experiments.estimator_inputs import rating_values
 from physioemo.experiments.estimators_fused_base import FusedEstimator, Layout
 from physioemo.experiments.fused_context import (
     RunningBag,
@@ -24,12 +26,15 @@ from physioemo.experiments.fused_fit_more import (
     learn_context,
     untrained_context,
 )
-from physioemo.experiments.study_fused_options import check_windows_option
+from physioemo.experiments.fused_heads import HEADS
+from physioemo.experiments.study_fused_options import check_options
 from physioemo.experiments.trial_sequences import TrialSequences, usual_hop_seconds
 
 __all__ = ["FusedClassifier", "Layout"]
 
 _TARGET = "target"
+_, _JOINT, _CONTINUOUS = HEADS
+_LEAST_PROBABILITY = 1e-12
 
 
 class FusedClassifier(StudyClassifier, FusedEstimator):
@@ -69,6 +74,14 @@ class FusedClassifier(StudyClassifier, FusedEstimator):
     bag : {"newest", "trial"}
         What a pooling says a window from: itself and the newest ones before it, as many as a
         usual trial has; or all windows of its trial, later ones too.
+    heads : {"classes", "joint", "continuous"}
+        Whether classes are learned, classes and ratings together, or ratings alone: then the
+        probability of a class is that of its ratings under the normal distribution that is said.
+    rating_weight : float
+        How much ratings count beside classes.
+    edges : sequence of float, optional
+        Where one class ends and the next begins, from -1 to 1; a study says them. By default two
+        classes meet at 0.
     """
 
     def __init__(
@@ -92,6 +105,9 @@ class FusedClassifier(StudyClassifier, FusedEstimator):
         context: str | None = None,
         pooling: str | None = None,
         bag: str = "newest",
+        heads: str = "classes",
+        rating_weight: float = 1.0,
+        edges: Sequence[float] | None = None,
     ) -> None:
         super().__init__(
             fusion, families, layout, size, modality_dropout, sizes, encoders, pretrained,
@@ -101,11 +117,19 @@ class FusedClassifier(StudyClassifier, FusedEstimator):
         self.context = context
         self.pooling = pooling
         self.bag = bag
+        self.heads = heads
+        self.rating_weight = rating_weight
+        self.edges = edges
 
     @property
     def reads_trials(self) -> bool:
         """Whether a window is said from several windows of its trial."""
         return self.context is not None or self.pooling is not None
+
+    @property
+    def reads_ratings(self) -> bool:
+        """Whether it learns ratings too."""
+        return self.heads != HEADS[0]
 
     def fit(
         self,
@@ -118,6 +142,7 @@ class FusedClassifier(StudyClassifier, FusedEstimator):
         classes: Sequence[Any] | None = None,
         trials: Any = None,
         onset_seconds: Any = None,
+        ratings: Any = None,
     ) -> Self:
         """Learn from some windows.
 
@@ -130,13 +155,15 @@ class FusedClassifier(StudyClassifier, FusedEstimator):
             not depend on the order of the windows then.
         onset_seconds : array_like, shape (window,), optional
             When each window begins, likewise.
+        ratings : array_like, shape (window,), optional
+            From -1 to 1, which heads other than ``classes`` ask for.
 
         Raises
         ------
         SignalError, DataError, CallError
             As there; also if trials and times are asked for and do not fit.
         """
-        check_windows_option(type(self).__name__, self.get_params(deep=False))
+        check_options(type(self).__name__, self.get_params(deep=False))
         found = None
         if self.reads_trials:
             found = TrialSequences.of(trials, onset_seconds, len(np.asarray(y)))
@@ -150,7 +177,13 @@ class FusedClassifier(StudyClassifier, FusedEstimator):
         values, codes, train, chosen = self._prepared(
             X, y, groups, in_order(validation), in_order(channel_mask), classes
         )
-        inputs = self._learn(values, codes, train, chosen)
+        rated = (
+            self._checked_ratings(in_order(ratings), len(values)) if self.reads_ratings else None
+        )
+        weights = (float(self.rating_weight), float(self.heads == _JOINT))
+        inputs = self._learn(values, codes, train, chosen, rated, weights)
+        if self.heads == _JOINT:
+            self.model_ = self._fused  # what it says of ratings has taught it, and is not asked
         if found is not None:
             self._learn_context(inputs, codes, train, chosen, found)
         return self
@@ -208,7 +241,37 @@ class FusedClassifier(StudyClassifier, FusedEstimator):
     def _n_outputs(self) -> int:
         return len(self.columns_)
 
+    def _checked_ratings(self, ratings: Any, n_windows: int) -> np.ndarray:
+        if ratings is None:
+            raise CallError(
+                f"found no ratings for heads = {self.heads!r}, expected one for each window; give "
+                "ratings="
+            )
+        n_edges = len(self._edges())
+        if self.heads != _JOINT and n_edges != len(self.classes_) - 1:
+            raise CallError(
+                f"found {n_edges} edges for {len(self.classes_)} classes, expected one fewer than "
+                "classes; give edges= between them"
+            )
+        return rating_values(ratings, n_windows)
+
+    def _edges(self) -> tuple[float, ...]:
+        return (0.0,) if self.edges is None else tuple(float(e) for e in self.edges)
+
+    def _of_ratings(self, values: np.ndarray) -> np.ndarray:
+        """Return the probability of the ratings of each trained class (window, class)."""
+        from scipy.special import ndtr
+
+        mean, sd, abstain = self._said_ratings(values)
+        cuts = np.array([-np.inf, *self._edges(), np.inf])
+        below = ndtr((cuts - mean[:, None]) / sd[:, None])
+        said = np.diff(below, axis=1).clip(_LEAST_PROBABILITY)[:, self.columns_]
+        said /= said.sum(axis=1, keepdims=True)
+        return np.where(abstain[:, None], self.prior_, said)
+
     def _probabilities(self, values: np.ndarray) -> np.ndarray:
+        if self.heads == _CONTINUOUS:
+            return self._of_ratings(values)
         from scipy.special import softmax
 
         from physioemo.models.fused_training import predict_fused
@@ -268,6 +331,8 @@ class FusedClassifier(StudyClassifier, FusedEstimator):
         return np.where(abstain[:, None], self.prior_, said)
 
     def _more_parts(self) -> dict[str, Any]:
+        if self.heads == _CONTINUOUS:
+            return {"head": self._rating_head()}
         if not self.reads_trials:
             return {}
         return {

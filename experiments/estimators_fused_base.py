@@ -266,6 +266,19 @@ batch_size, learning_rate, weight_decay, label_smoothing, patience, device, seed
             head = GaussianHead(embed_dim=self.n_features_, n_dimensions=1)
         return head.to(torch.device(self.device))
 
+    def _said_ratings(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return mean and spread of the rating of each window, and where nothing was there."""
+        import torch
+
+        from physioemo.models.fused_training import fused_outputs
+
+        found = fused_outputs(self._fused, self._scaled(self._parts(values)))
+        flat = torch.from_numpy(found.features).flatten(1).to(torch.device(self.device))
+        with torch.no_grad():
+            said = self.model_["head"](flat)
+        mean, sd = (part[:, 0].double().cpu().numpy() for part in said)
+        return mean, sd, found.abstain
+
     def _build(self) -> Any:
         """Return all networks, untrained."""
         return self._together(self._build_fused(), self._more_parts())

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from physioemo.errors import CallError
+from physioemo.experiments.fused_heads import HEADS
 from physioemo.experiments.fused_modalities import FUSION_NAMES, SIZES
 from physioemo.experiments.study_fields import unknown
 
@@ -15,7 +16,8 @@ __all__ = [
     "CONTEXT_NAMES",
     "POOLING_NAMES",
     "check_fused",
-    "check_windows_option",
+    "check_options",
+    "learns_ratings",
     "offline_models",
     "reads_trials",
 ]
@@ -30,7 +32,7 @@ BAGS = ("newest", "trial")
 """What a pooling says a window from: it and the newest ones before it, or its whole trial."""
 
 
-def check_windows_option(label: str, options: Mapping[str, Any]) -> None:
+def check_options(label: str, options: Mapping[str, Any]) -> None:
     """Refuse options of a fused model that are not known or contradict each other.
 
     Parameters
@@ -51,6 +53,7 @@ def check_windows_option(label: str, options: Mapping[str, Any]) -> None:
         ("context", CONTEXT_NAMES),
         ("pooling", POOLING_NAMES),
         ("bag", BAGS),
+        ("heads", HEADS),
     ):
         if options.get(option) is not None and options[option] not in known:
             raise unknown(f"the {option} of {label!r}", options[option], known)
@@ -63,6 +66,22 @@ def check_windows_option(label: str, options: Mapping[str, Any]) -> None:
         raise CallError(
             f"found bag = {options['bag']!r} for {label!r} without a pooling, expected one that "
             "makes a trial of its windows; name a pooling or leave bag out"
+        )
+
+    _check_heads(label, options)
+
+
+def _check_heads(label: str, options: Mapping[str, Any]) -> None:
+    weight = options.get("rating_weight", 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+        raise CallError(
+            f"found rating_weight = {weight!r} for {label!r}, expected a number above 0"
+        )
+    before = [k for k in ("context", "pooling") if options.get(k) is not None]
+    if before and options.get("heads") == "continuous":
+        raise CallError(
+            f"found heads = 'continuous' with a {before[0]} for {label!r}, which says classes, "
+            f"expected 'joint' or 'classes' with it; use one of these or leave the {before[0]} out"
         )
 
 
@@ -85,12 +104,14 @@ def check_fused(model: "ModelChoice", study: "Study") -> None:
             f"found families = {families!r} for the model {model.label!r}, expected a list of "
             "features, each once, such as ['de', 'eda', 'gaze']"
         )
-    check_windows_option(model.label, model.options)
+    check_options(model.label, model.options)
     if study.maps == model.label:
         raise CallError(
             f"found maps = {study.maps!r}, which reads several families side by side, expected a "
             "model of electrodes such as 'intercortical'; ask for modalities instead of maps"
         )
+    if learns_ratings(model):
+        _check_rated(model, study)
     if not reads_trials(model):
         return
     what = "context" if model.options.get("context") is not None else "pooling"
@@ -105,6 +126,25 @@ def check_fused(model: "ModelChoice", study: "Study") -> None:
             f"found a {what} for {model.label!r} with resample = 'smote', which makes windows of "
             f"no trial, expected windows of trials; leave {what} or resample out"
         )
+
+
+def _check_rated(model: "ModelChoice", study: "Study") -> None:
+    found = f"found heads = {model.options['heads']!r} for {model.label!r}"
+    if study.target.kind not in ("binary", "multiclass", "ordinal"):
+        raise CallError(
+            f"{found} with a {study.target.kind} target, expected classes made of ratings (binary, "
+            "multiclass, ordinal); leave heads out, or use 'fused-ratings' for a continuous target"
+        )
+    if study.resample == "smote":
+        raise CallError(
+            f"{found} with resample = 'smote', which makes windows without a rating, expected "
+            "rated ones; leave heads or resample out"
+        )
+
+
+def learns_ratings(model: "ModelChoice") -> bool:
+    """Whether a model learns ratings beside the classes of a study, or in their place."""
+    return model.options.get("heads", HEADS[0]) != HEADS[0]
 
 
 def reads_trials(model: "ModelChoice") -> bool:

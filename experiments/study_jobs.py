@@ -25,6 +25,7 @@ from physioemo.experiments.study_inputs import (
     StudyInputs,
     features_for,
     load_inputs,
+    permuted_rows,
     with_layout,
 )
 from physioemo.experiments.study_joint import ALL_COLUMNS, permuted_for, rated_rows
@@ -179,12 +180,16 @@ def _predictions(
     features = features_for(model, study, inputs)
     rated = rated_rows(inputs, job.column)
     y = inputs.targets if model.joint else inputs.targets[:, job.column]
+    ratings = None if inputs.ratings is None else inputs.ratings[:, max(job.column, 0)]
     if job.permutation != TRUE_LABELS:
         y = permuted_for(model, inputs, job.column, job.permutation, study.seed)
+        if ratings is not None and not model.joint:
+            # A trial gets the rating and the class of the same other trial.
+            ratings = ratings[permuted_rows(inputs, job.column, job.permutation, study.seed)]
     fits, tests = [], []
     for fold in job.folds:
         train, test = (rows[rated[rows]] for rows in inputs.folds[fold])
-        fits.append(_fit_arguments(study, inputs, features, y, train, fold))
+        fits.append(_fit_arguments(study, inputs, features, y, train, fold, ratings))
         tests.append(test)
     # Folds without a rated window to test have nothing to say.
     kept = [k for k, test in enumerate(tests) if len(test)]
@@ -230,15 +235,17 @@ def fit_folds(
     folds : sequence of int
         Numbers of the folds.
     y : ndarray, shape (window,)
-        True or permuted labels.
+        True or permuted labels; of a model that learns ratings beside them, the true ones.
     """
     choice = with_layout(study.models[model], study, inputs)
     features = features_for(choice, study, inputs)
     rated = inputs.rated(column)
+    ratings = None if inputs.ratings is None else inputs.ratings[:, column]
     fits = []
     for fold in folds:
         train = inputs.folds[fold][0]
-        fits.append(_fit_arguments(study, inputs, features, y, train[rated[train]], fold))
+        train = train[rated[train]]
+        fits.append(_fit_arguments(study, inputs, features, y, train, fold, ratings))
     return _fitted(choice, study, fits, list(folds))
 
 
@@ -249,6 +256,7 @@ def _fit_arguments(
     y: np.ndarray,
     train: np.ndarray,
     fold: int,
+    ratings: np.ndarray | None,
 ) -> dict[str, Any]:
     fit = {
         "X": features[train],
@@ -256,6 +264,7 @@ def _fit_arguments(
         "groups": _inner_groups(study, inputs, train),
         "classes": range(len(inputs.classes)) if inputs.classes else None,
         "windows": inputs.groups.take(train),
+        "ratings": None if ratings is None else ratings[train],
     }
     return _resampled(fit, study, fold) if study.resample == "smote" else fit
 
@@ -301,7 +310,8 @@ def _fitted(
         return fit_together(estimators, fits)
     for estimator, fit in zip(estimators, fits, strict=True):
         own = {k: v for k, v in fit.items() if k != "classes" or v is not None}
-        of = own.pop("windows", None)
+        of, ratings = own.pop("windows", None), own.pop("ratings", None)
+        own |= {"ratings": ratings} if getattr(estimator, "reads_ratings", False) else {}
         own |= {} if of is None else places(estimator, of)
         estimator.fit(own.pop("X"), own.pop("y"), **own)
     return estimators

@@ -1,5 +1,7 @@
 """Made-up studies whose answer only several windows of a trial know, or only the rating does."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from physioemo.experiments.study_config import ModelChoice, Study
@@ -57,6 +59,32 @@ def told_once(where, n_trials=24, n_windows=6, n_subjects=2, seed=0):
         100.0 * (each % n_trials) + 0.5 * np.tile(np.arange(n_windows), len(number)),
         np.where(high, 7.0, 3.0)[each],
         each // n_trials,
+    )
+
+
+def rated_together(n_trials=60, n_windows=3, n_subjects=2, seed=0):
+    """Return trials whose rating is a sign of the brain times a number of the skin.
+
+    Neither says anything alone, nor does any sum of the two.
+    """
+    rng = np.random.default_rng(seed)
+    n = n_subjects * n_trials
+    sign, size = rng.permutation(np.arange(n) % 2) * 2 - 1, rng.uniform(-1, 1, n)
+    each = np.repeat(np.arange(n), n_windows)
+    values = rng.normal(0, 0.3, (len(each), 4, 3))
+    values[:, :2] += sign[each][:, None, None]
+    data = study_data(
+        values,
+        each % n_trials,
+        10.0 * (each % n_trials) + np.tile(np.arange(n_windows), n),
+        (5 + 3.5 * sign * size)[each],
+        each // n_trials,
+    )
+    skin = np.stack([size[each] + rng.normal(0, 0.05, len(each)), rng.normal(size=len(each))], 1)
+    return replace(
+        data,
+        families={**data.families, "eda": skin},
+        coords={**data.coords, "eda": {"feature": ("tonic", "phasic")}},
     )
 
 

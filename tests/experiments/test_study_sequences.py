@@ -258,6 +258,17 @@ def test_recordings_of_two_steps_are_refused():
         require_one_hop(replace(groups, onset_seconds=groups.onset_seconds * slow))
 
 
+def test_ratings_may_be_learned_before_a_context():
+    data = told_once("first", n_trials=6)
+    x, y, where = rows_of(data)
+    said = []
+    for rating in (y * 1.0, 1.0 - y):
+        made = build_estimator("concat-mlp", "small", n_epochs=2, context="single", heads="joint")
+        made.fit(x, y, groups=where["trials"], ratings=rating, **where)
+        said.append(made.predict_proba(x, **where))
+    assert np.isfinite(said).all() and not np.allclose(*said, atol=1e-4)
+
+
 def test_the_names_are_those_of_the_models():
     assert tuple(CONTEXTS) == CONTEXT_NAMES and POOLINGS == POOLING_NAMES
     assert isinstance(FIRST[0], ModelChoice)
