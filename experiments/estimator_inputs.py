@@ -9,7 +9,15 @@ import numpy as np
 from physioemo.errors import CallError, DataError, SignalError
 from physioemo.experiments.splits import held_out_groups
 
-__all__ = ["Scaler", "class_codes", "connectivity_tokens", "features_of", "training_rows"]
+__all__ = [
+    "Scaler",
+    "class_codes",
+    "connectivity_tokens",
+    "features_of",
+    "rating_values",
+    "require_several_ratings",
+    "training_rows",
+]
 
 _VALIDATION_SHARE = 0.2
 
@@ -151,6 +159,52 @@ def class_codes(
         )
     codes = np.searchsorted(seen, labels).clip(max=len(seen) - 1)
     return np.where(seen[codes] == labels, codes, -1), every, np.searchsorted(every, seen)
+
+
+def rating_values(y: Any, n_windows: int) -> np.ndarray:
+    """Return ratings as float64, one for each window.
+
+    Parameters
+    ----------
+    y : array_like, shape (window,)
+        The ratings.
+    n_windows : int
+        How many windows there are.
+
+    Raises
+    ------
+    CallError
+        If there are more or fewer.
+    DataError
+        If one is missing.
+    """
+    ratings = np.asarray(y, dtype=float)
+    if ratings.shape != (n_windows,):
+        raise CallError(
+            f"found ratings of shape {ratings.shape}, expected ({n_windows},); give one "
+            "number for each window"
+        )
+    if not np.isfinite(ratings).all():
+        raise DataError(
+            f"found {int((~np.isfinite(ratings)).sum())} windows without a rating, expected "
+            "one for each; leave unrated windows out"
+        )
+    return ratings
+
+
+def require_several_ratings(ratings: np.ndarray) -> None:
+    """Refuse training windows that are all rated alike.
+
+    Raises
+    ------
+    DataError
+        If there is one rating only.
+    """
+    if np.ptp(ratings) == 0:
+        raise DataError(
+            f"found one rating only ({ratings[0]:g}) in the {len(ratings)} windows to "
+            "train on, expected several; choose another split or target"
+        )
 
 
 @dataclass(frozen=True)

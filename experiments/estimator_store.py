@@ -29,7 +29,7 @@ _NETWORK = "network."
 _CLASSES = {
     "Scaler": "physioemo.experiments.estimator_inputs",
     "FlatInput": "physioemo.experiments.estimators_linear",
-    "Layout": "physioemo.experiments.estimators_fused",
+    "Layout": "physioemo.experiments.estimators_fused_base",
     "FamilyScaler": "physioemo.experiments.fused_modalities",
     "TrainingResult": "physioemo.models.training",
     "LogisticRegression": "sklearn.linear_model",

@@ -23,6 +23,7 @@ _TOKENS = "physioemo.experiments.estimators_torch"
 _JOINT = "physioemo.experiments.estimators_joint"
 _RAW = "physioemo.experiments.estimators_raw"
 _FUSED = "physioemo.experiments.estimators_fused"
+_FUSED_RATINGS = "physioemo.experiments.estimators_fused_ratings"
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,11 @@ ESTIMATORS: dict[str, EstimatorRow] = {
     ),
     "late-fusion": _fused("late", "Several families: the mean probability of one model each."),
     "gated-fusion": _fused("gated", "Several families: one model each, weighted by a gate."),
+    "fused-ratings": EstimatorRow(
+        _FUSED_RATINGS, "FusedRatings", "modalities",
+        "Several families: a continuous rating with its spread, by concordance and likelihood.",
+        True, continuous=True, arguments={"fusion": "queries"}, small=_SMALL_FUSED,
+    ),
     "eegnet": _raw("EEGNet", "Compact convolutions on raw windows (arXiv 1611.08024)."),
     "shallow": _raw(
         "ShallowFBCSPNet", "Learned filter bank and spatial patterns (arXiv 1703.05051)."

@@ -13,9 +13,14 @@ from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
 
-from physioemo.errors import CallError, DataError
 from physioemo.experiments.estimator_base import StudyClassifier, StudyEstimator
-from physioemo.experiments.estimator_inputs import Scaler, features_of, training_rows
+from physioemo.experiments.estimator_inputs import (
+    Scaler,
+    features_of,
+    rating_values,
+    require_several_ratings,
+    training_rows,
+)
 
 __all__ = [
     "FlatInput",
@@ -196,23 +201,9 @@ class RidgeRatings(RegressorMixin, StudyEstimator):
             If a rating is missing, or all are equal.
         """
         values = features_of(X, channel_mask, n_axes=self.n_axes)
-        ratings = np.asarray(y, dtype=float)
-        if ratings.shape != (len(values),):
-            raise CallError(
-                f"found ratings of shape {ratings.shape}, expected ({len(values)},); give one "
-                "number for each window"
-            )
-        if not np.isfinite(ratings).all():
-            raise DataError(
-                f"found {int((~np.isfinite(ratings)).sum())} windows without a rating, expected "
-                "one for each; leave unrated windows out"
-            )
+        ratings = rating_values(y, len(values))
         train, chosen = training_rows(len(values), groups, validation, seed=self.seed)
-        if np.ptp(ratings[train]) == 0:
-            raise DataError(
-                f"found one rating only ({ratings[train][0]:g}) in the {len(train)} windows to "
-                "train on, expected several; choose another split or target"
-            )
+        require_several_ratings(ratings[train])
         self.feature_shape_ = values.shape[1:]
         self.input_ = FlatInput.fit(values[train])
         rows, held = self.input_.apply(values[train]), self.input_.apply(values[chosen])

@@ -22,6 +22,7 @@ __all__ = [
     "WindowContext",
     "load_context",
     "sequence_codes",
+    "whole_bags",
     "window_features",
 ]
 
@@ -231,6 +232,35 @@ def load_context(content: Mapping[str, Any], folder: Path) -> WindowContext | Ru
     if found.to_dict() != dict(content):
         raise ValueError(f"a context of another kind ({dict(content)})")
     return found
+
+
+def whole_bags(
+    network: Any, vectors: np.ndarray, sequences: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return of each window what all windows of its sequence say together, later ones too.
+
+    Parameters
+    ----------
+    network : MultipleInstance
+        In eval mode.
+    vectors, sequences
+        As in :meth:`WindowContext.batch`.
+
+    Returns
+    -------
+    logits, abstain
+        The same for all windows of a sequence.
+    """
+    import torch
+
+    said, abstain = [], []
+    with torch.no_grad():
+        for rows in _stretches(sequences, None):
+            found = network(torch.from_numpy(vectors[rows])[None])
+            n = len(vectors[rows])
+            said.append(found.logits.repeat(n, 1, 1).numpy())
+            abstain.append(found.abstain.repeat(n).numpy())
+    return np.concatenate(said), np.concatenate(abstain)
 
 
 def window_features(found: Any) -> np.ndarray:

@@ -1,8 +1,8 @@
 """What is fitted beside the classes of single windows: ratings, a context, a bag of windows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,15 +15,62 @@ from physioemo.experiments.fused_training_data import FusedTrialData, take_rows,
 
 __all__ = [
     "BATCH_OF_RATINGS",
+    "ContextChoice",
+    "SequenceWindows",
     "fit_context",
+    "learn_context",
     "rating_head",
     "rating_task",
+    "untrained_context",
 ]
 
 BATCH_OF_RATINGS = 64
 """Fewest windows in a batch when ratings are learned."""
 
 _SEQUENCES_IN_BATCH = 8
+
+
+class ContextChoice(NamedTuple):
+    """What :func:`learn_context` has to know, where there is no whole configuration.
+
+    Parameters
+    ----------
+    context, pooling : str, optional
+        One of them, as :class:`physioemo.experiments.fused_config.FusedConfig` says.
+    preset : str
+        Sizes.
+    dimensions : tuple of str
+        What is rated.
+    training : TrainingConfig
+        The schedule.
+    seed : int
+        Of the weights and the shuffles.
+    """
+
+    context: str | None
+    pooling: str | None
+    preset: str
+    dimensions: tuple[str, ...]
+    training: Any
+    seed: int
+
+
+class SequenceWindows(NamedTuple):
+    """Windows of which some follow one another.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (window, feature)
+        NaN where a window is missing.
+    labels : ndarray of int, shape (window, dimension)
+        -1 is missing.
+    sequences : ndarray of int, shape (window,)
+        Windows of one number follow one another, in order.
+    """
+
+    vectors: np.ndarray
+    labels: np.ndarray
+    sequences: np.ndarray
 
 
 def rating_head(
@@ -129,35 +176,80 @@ def fit_context(
     """
     import torch
 
-    from physioemo.models.sequence_training import train_sequences
     from physioemo.models.training import seeded
 
     if config.context is None and config.pooling is None:
         return None
-    n_features = vectors_of(take_windows(data, inner[:1])).shape[1]
-    with seeded(config.seed, torch.device("cpu")):
-        network = _network(n_features, data.dimensions, config)
-    n_before = WindowContext(network, 1).n_before if config.pooling is None else 0
+    n_before = 0
+    if config.pooling is None:
+        n_features = vectors_of(take_windows(data, inner[:1])).shape[1]
+        with seeded(config.seed, torch.device("cpu")):
+            n_before = WindowContext(untrained_context(n_features, 2, config), 1).n_before
     led = [led_in(data, rows, n_before) for rows in (inner, held)]
-    split = [_padded(vectors_of(p.data), p.data.labels, p.sequences) for p in led]
-    (x, y), (vx, vy) = split
+    first, second = (SequenceWindows(vectors_of(p.data), p.data.labels, p.sequences) for p in led)
+    return learn_context(first, second, config)[0]
+
+
+def learn_context(
+    inner: "SequenceWindows", held: "SequenceWindows", config: Any, *, n_outputs: int = 2
+) -> tuple[WindowContext | RunningBag, Any]:
+    """Learn a context or a pooling from the features of windows.
+
+    Parameters
+    ----------
+    inner, held : SequenceWindows
+        What is learned from, and what stops it.
+    config : FusedConfig or ContextChoice
+        ``context`` or ``pooling``, ``preset``, ``dimensions``, ``training`` and ``seed``.
+    n_outputs : int
+        Classes of each dimension.
+
+    Returns
+    -------
+    context : WindowContext or RunningBag
+        Fitted, on the CPU.
+    training : TrainingResult
+        How it went.
+    """
+    import torch
+
+    from physioemo.models.sequence_training import train_sequences
+    from physioemo.models.training import seeded
+
+    with seeded(config.seed, torch.device("cpu")):
+        network = untrained_context(inner.vectors.shape[1], n_outputs, config)
+    (x, y), (vx, vy) = (_padded(*part) for part in (inner, held))
     if config.pooling is not None:
         # A rating is of the whole trial.
         y, vy = y[:, 0], vy[:, 0]
     training = replace(
         config.training, seed=config.seed, batch_size=_SEQUENCES_IN_BATCH, token_noise=0.0
     )
-    train_sequences(network, x, y, validation_sequences=vx, validation_labels=vy, config=training)
+    found = train_sequences(
+        network, x, y, validation_sequences=vx, validation_labels=vy, config=training
+    )
     if config.pooling is None:
-        return WindowContext(network, x.shape[1])
-    return RunningBag(network, int(np.median(np.bincount(led[0].sequences))))
+        return WindowContext(network, x.shape[1]), found
+    lengths = np.bincount(np.unique(inner.sequences, return_inverse=True)[1])
+    return RunningBag(network, int(np.median(lengths))), found
 
 
-def _network(in_dim: int, dimensions: Sequence[str], config: FusedConfig) -> Any:
+def untrained_context(in_dim: int, n_outputs: int, config: Any) -> Any:
+    """Return the network of a context or a pooling with random weights.
+
+    Parameters
+    ----------
+    in_dim : int
+        Length of a window's features.
+    n_outputs, config
+        As for :func:`learn_context`.
+    """
     from physioemo.models.multiple_instance import PRESETS, MultipleInstance
     from physioemo.models.temporal_context import ContextModel
 
-    about: dict[str, Any] = {"in_dim": in_dim, "dimensions": dimensions}
+    about: dict[str, Any] = {
+        "in_dim": in_dim, "dimensions": config.dimensions, "n_outputs": n_outputs,
+    }  # fmt: skip
     if config.pooling is not None:
         return MultipleInstance(**about, pooling=config.pooling, **PRESETS[config.preset])
     return ContextModel(**about, context=config.context or "single", preset=config.preset)

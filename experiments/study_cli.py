@@ -91,6 +91,7 @@ def study(
 
 def _print_plan(declared: Any, jobs: int) -> None:
     from physioemo.experiments.statistics import FEWEST_PERMUTATIONS
+    from physioemo.experiments.study_fused_options import offline_models
     from physioemo.experiments.study_inputs import protocol_line
     from physioemo.experiments.study_run import plan_study
 
@@ -100,6 +101,8 @@ def _print_plan(declared: Any, jobs: int) -> None:
         f"{plan.n_windows} windows of {plan.n_trials} trials of {plan.n_subjects} subjects, "
         f"{plan.n_folds} folds, {len(declared.target.columns)} dimensions."
     )
+    for label, why in offline_models(declared).items():
+        click.echo(f"Offline only: {label}, {why}.")
     for label, n in plan.n_fits.items():
         click.echo(f"  {label:<28} {n:>7} fits, {plan.seconds[label]:.2f} s for one fold now")
         if label in plan.n_more_fits:
@@ -134,6 +137,8 @@ def print_results(results: dict[str, Any]) -> None:
         click.echo(f"{dimension}")
         for label, scores in content["models"].items():
             click.echo(f"  {label:<28} {_line(scores, results['headline'])}")
+    for label, why in results.get("offline", {}).items():
+        click.echo(f"Offline only: {label}, {why}.")
 
 
 def _line(scores: dict[str, Any], name: str) -> str:
@@ -202,6 +207,7 @@ def _cell(results: dict[str, Any], dimension: str, label: str) -> str:
         return "-"
     trial, window = scores["trial"][name], scores["window"][name]
     text = f"{trial['mean']:.3f} ± {trial['sd']:.3f} / {window['mean']:.3f}"
+    text += " offline only" if label in results.get("offline", {}) else ""
     permuted = [p["trial"] for p in scores["permuted"]]
     return text + (f" (permuted {sum(permuted) / len(permuted):.3f})" if permuted else "")
 

@@ -17,6 +17,7 @@ from physioemo.experiments.study_fields import (
     typed,
     unknown,
 )
+from physioemo.experiments.study_fused_options import check_fused
 from physioemo.experiments.targets import Target
 from physioemo.fingerprint import config_fingerprint
 
@@ -183,7 +184,7 @@ class Study:
             if model.joint:
                 self._check_joint(model)
             if row.reads == "modalities":
-                _check_modalities(model, self.families)
+                check_fused(model, self)
             if row.continuous != (self.target.kind == "continuous"):
                 kind = "a rating" if row.continuous else "a class"
                 raise CallError(
@@ -237,26 +238,6 @@ class Study:
     def fingerprint(self) -> str:
         """Hash of everything but the data."""
         return config_fingerprint(self.to_dict())
-
-
-def _check_modalities(model: ModelChoice, of_study: tuple[str, ...]) -> None:
-    """Refuse options of a fused model that no store and no model could serve."""
-    from physioemo.experiments.fused_modalities import FUSION_NAMES, SIZES
-
-    families = model.options.get("families", list(of_study))
-    if (
-        not isinstance(families, list | tuple)
-        or not families
-        or not all(isinstance(f, str) for f in families)
-        or len(set(families)) < len(families)
-    ):
-        raise CallError(
-            f"found families = {families!r} for the model {model.label!r}, expected a list of "
-            "features, each once, such as ['de', 'eda', 'gaze']"
-        )
-    for option, known in (("size", SIZES), ("fusion", FUSION_NAMES)):
-        if option in model.options and model.options[option] not in known:
-            raise unknown(f"the {option} of {model.label!r}", model.options[option], known)
 
 
 def read_study(

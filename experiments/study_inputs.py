@@ -14,9 +14,19 @@ from physioemo.experiments.fused_modalities import axis_seconds
 from physioemo.experiments.protocols import find_protocol, split
 from physioemo.experiments.study_config import ModelChoice, Study
 from physioemo.experiments.study_data import Groups, StudyData, open_study_data
+from physioemo.experiments.study_fused_options import learns_ratings, reads_trials
 from physioemo.experiments.study_stimuli import check_pretrained, check_stimuli, protocol_options
+from physioemo.experiments.targets import Target
+from physioemo.experiments.trial_sequences import require_one_hop
 
-__all__ = ["StudyInputs", "features_for", "load_inputs", "permuted_targets", "with_layout"]
+__all__ = [
+    "StudyInputs",
+    "features_for",
+    "load_inputs",
+    "permuted_rows",
+    "permuted_targets",
+    "with_layout",
+]
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,10 @@ class StudyInputs:
         What stands in the results: data sets, recipes, fingerprints, simulated.
     leaks : tuple of str
         What is on both sides of a split though a model reads it, one sentence each.
+    ratings : ndarray, shape (window, dimension), optional
+        From -1 to 1 (NaN = missing), where a model learns them beside classes.
+    edges : tuple of float
+        Where one class ends and the next begins, on the same scale.
     """
 
     families: Mapping[str, np.ndarray]
@@ -54,6 +68,8 @@ class StudyInputs:
     folds: list[Fold]
     sources: list[Mapping[str, Any]]
     leaks: tuple[str, ...] = ()
+    ratings: np.ndarray | None = None
+    edges: tuple[float, ...] = ()
 
     def rated(self, column: int) -> np.ndarray:
         """Return which windows have a target."""
@@ -91,11 +107,29 @@ def load_inputs(study: Study) -> StudyInputs:
         classes=names.pop(),
         folds=split(study.protocol, data.groups, seed=study.seed, **protocol_options(study)),
         sources=[d.source for d in opened],
+        **_ratings_of(study, opened),
     )
     _check_folds(inputs)
+    if any(reads_trials(m) for m in study.models):
+        require_one_hop(inputs.groups)
     readers = {m.label: _read_families(m, study) for m in study.models}
     leaks = (*check_stimuli(study, inputs, readers), *check_pretrained(study, inputs))
     return replace(inputs, leaks=leaks)
+
+
+def _ratings_of(study: Study, opened: Sequence[StudyData]) -> dict[str, Any]:
+    """Return the ratings beside classes, and where classes meet, if a model asks for them."""
+    if not any(learns_ratings(m) for m in study.models):
+        return {}
+    edges = {tuple(np.round(study.target.class_edges(d), 9).tolist()) for d in opened}
+    if len(edges) > 1:
+        raise DataError(
+            f"found classes that meet at {' and '.join(map(str, sorted(edges)))} of scales from -1 "
+            "to 1, expected the same in all stores for heads other than 'classes'; choose the "
+            "midpoint, or one scale"
+        )
+    numbers = Target("continuous", study.target.dimensions)
+    return {"ratings": np.concatenate([numbers.apply(d) for d in opened]), "edges": edges.pop()}
 
 
 def _needed_families(study: Study) -> set[str]:
@@ -222,7 +256,8 @@ def with_layout(model: ModelChoice, study: Study, inputs: StudyInputs) -> ModelC
         seconds = axis_seconds(family, inputs.coords[name])
         layout.append((family, shape, start, stop, *([seconds] if seconds else [])))
         start = stop
-    return replace(model, options={**model.options, "layout": layout})
+    more = {"edges": list(inputs.edges)} if model.options.get("heads") == "continuous" else {}
+    return replace(model, options={**model.options, "layout": layout, **more})
 
 
 def _modalities(model: ModelChoice, study: Study) -> tuple[str, ...]:
@@ -235,16 +270,27 @@ def permuted_targets(inputs: StudyInputs, column: int, permutation: int, seed: i
     Trials of one subject are exchangeable if the features say nothing of the target, and each
     subject keeps its shares of classes.
     """
-    y = inputs.targets[:, column].copy()
+    return inputs.targets[permuted_rows(inputs, column, permutation, seed), column]
+
+
+def permuted_rows(inputs: StudyInputs, column: int, permutation: int, seed: int) -> np.ndarray:
+    """Return from which window each takes its target when targets are permuted, (window,).
+
+    Parameters
+    ----------
+    inputs, column, permutation, seed
+        As for :func:`permuted_targets`.
+    """
     rated = inputs.rated(column)
+    source = np.arange(len(rated))
     generator = np.random.default_rng([seed, 7, column, permutation])
     people, person = name_codes(inputs.groups.person)
     _, trial = name_codes(inputs.groups.trial_id)
     for k in range(len(people)):
         rows = np.flatnonzero(rated & (person == k))
         trials, first, inverse = np.unique(trial[rows], return_index=True, return_inverse=True)
-        y[rows] = y[rows][first][generator.permutation(len(trials))][inverse]
-    return y
+        source[rows] = rows[first][generator.permutation(len(trials))][inverse]
+    return source
 
 
 def protocol_line(study: Study) -> str:

@@ -20,10 +20,12 @@ from physioemo.experiments.estimators import build_estimator, find_estimator
 from physioemo.experiments.protocols import find_protocol
 from physioemo.experiments.smote import smote
 from physioemo.experiments.study_config import ModelChoice, Study
+from physioemo.experiments.study_data import Groups
 from physioemo.experiments.study_inputs import (
     StudyInputs,
     features_for,
     load_inputs,
+    permuted_rows,
     with_layout,
 )
 from physioemo.experiments.study_joint import ALL_COLUMNS, permuted_for, rated_rows
@@ -37,6 +39,7 @@ __all__ = [
     "fit_folds",
     "load_job",
     "n_permutations",
+    "places",
     "plan_jobs",
     "run_job",
     "said_of",
@@ -177,12 +180,16 @@ def _predictions(
     features = features_for(model, study, inputs)
     rated = rated_rows(inputs, job.column)
     y = inputs.targets if model.joint else inputs.targets[:, job.column]
+    ratings = None if inputs.ratings is None else inputs.ratings[:, max(job.column, 0)]
     if job.permutation != TRUE_LABELS:
         y = permuted_for(model, inputs, job.column, job.permutation, study.seed)
+        if ratings is not None and not model.joint:
+            # A trial gets the rating and the class of the same other trial.
+            ratings = ratings[permuted_rows(inputs, job.column, job.permutation, study.seed)]
     fits, tests = [], []
     for fold in job.folds:
         train, test = (rows[rated[rows]] for rows in inputs.folds[fold])
-        fits.append(_fit_arguments(study, model, inputs, features, y, train, fold))
+        fits.append(_fit_arguments(study, model, inputs, features, y, train, fold, ratings))
         tests.append(test)
     # Folds without a rated window to test have nothing to say.
     kept = [k for k, test in enumerate(tests) if len(test)]
@@ -191,7 +198,8 @@ def _predictions(
         if out is not None:
             keep_model(out, estimator, study, model, job.column, inputs, job.folds[k])
     said = [
-        said_of(estimator, features[tests[k]]) for estimator, k in zip(fitted, kept, strict=True)
+        said_of(estimator, features[tests[k]], inputs.groups.take(tests[k]))
+        for estimator, k in zip(fitted, kept, strict=True)
     ]
     rows = [tests[k] for k in kept]
     fold_of = [np.full(len(tests[k]), job.folds[k]) for k in kept]
@@ -227,15 +235,17 @@ def fit_folds(
     folds : sequence of int
         Numbers of the folds.
     y : ndarray, shape (window,)
-        True or permuted labels.
+        True or permuted labels; of a model that learns ratings beside them, the true ones.
     """
     choice = with_layout(study.models[model], study, inputs)
     features = features_for(choice, study, inputs)
     rated = inputs.rated(column)
+    ratings = None if inputs.ratings is None else inputs.ratings[:, column]
     fits = []
     for fold in folds:
         train = inputs.folds[fold][0]
-        fits.append(_fit_arguments(study, choice, inputs, features, y, train[rated[train]], fold))
+        train = train[rated[train]]
+        fits.append(_fit_arguments(study, choice, inputs, features, y, train, fold, ratings))
     return _fitted(choice, study, fits, list(folds))
 
 
@@ -247,12 +257,15 @@ def _fit_arguments(
     y: np.ndarray,
     train: np.ndarray,
     fold: int,
+    ratings: np.ndarray | None,
 ) -> dict[str, Any]:
     fit = {
         "X": features[train],
         "y": y[train],
         "groups": _inner_groups(study, inputs, train),
         "classes": range(len(inputs.classes)) if inputs.classes else None,
+        "windows": inputs.groups.take(train),
+        "ratings": None if ratings is None else ratings[train],
     }
     if study.resample != "smote":
         return fit
@@ -305,15 +318,43 @@ def _fitted(
         return fit_together(estimators, fits)
     for estimator, fit in zip(estimators, fits, strict=True):
         own = {k: v for k, v in fit.items() if k != "classes" or v is not None}
+        of, ratings = own.pop("windows", None), own.pop("ratings", None)
+        own |= {"ratings": ratings} if getattr(estimator, "reads_ratings", False) else {}
+        own |= {} if of is None else places(estimator, of)
         estimator.fit(own.pop("X"), own.pop("y"), **own)
     return estimators
 
 
-def said_of(estimator: Any, features: np.ndarray) -> np.ndarray:
-    """Return what an estimator says of windows: probabilities, or one column of ratings."""
+def said_of(estimator: Any, features: np.ndarray, groups: Groups) -> np.ndarray:
+    """Return what an estimator says of windows: probabilities, or one column of ratings.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted.
+    features : ndarray, shape (window, ...)
+        What it reads.
+    groups : Groups
+        Of the same windows, for a model that says one from several of its trial.
+    """
     if hasattr(estimator, "predict_proba"):
-        return np.asarray(estimator.predict_proba(features), float)
+        return np.asarray(estimator.predict_proba(features, **places(estimator, groups)), float)
     return np.asarray(estimator.predict(features), float)[:, None]
+
+
+def places(estimator: Any, groups: Groups) -> dict[str, np.ndarray]:
+    """Return of windows what an estimator asks for beside features: trials and times, if it does.
+
+    Parameters
+    ----------
+    estimator : object
+        Fitted or not.
+    groups : Groups
+        Of the windows.
+    """
+    if not getattr(estimator, "reads_trials", False):
+        return {}
+    return {"trials": groups.trial_id, "onset_seconds": groups.onset_seconds}
 
 
 def _notes(estimator: Any, fold: int) -> dict[str, Any]:
@@ -327,4 +368,7 @@ def _notes(estimator: Any, fold: int) -> dict[str, Any]:
             notes["validation_loss"] = [round(h["validation_loss"], 5) for h in training.history]
     if hasattr(estimator, "penalty_"):
         notes["penalty"] = float(estimator.penalty_)
+    in_context = getattr(estimator, "context_training_", None)
+    if in_context is not None:
+        notes["context_best_epoch"] = int(in_context.best_epoch)
     return notes

@@ -10,13 +10,14 @@ from physioemo.experiments.estimators import find_estimator
 from physioemo.experiments.report.parts import Block, Note, Table, number_text, plural
 from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_inputs import StudyInputs, features_for, with_layout
-from physioemo.experiments.study_jobs import fit_fold
+from physioemo.experiments.study_jobs import fit_fold, places
 from physioemo.experiments.trial_scores import subject_scores
 
 __all__ = ["modality_blocks", "n_modality_fits", "study_modalities"]
 
 _FOLDS = 10
 _LEVELS = ("trial", "window")
+_TITLES = {"balanced_accuracy": "Balanced accuracy", "ccc": "Concordance"}
 
 
 def study_modalities(study: Study, inputs: StudyInputs) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def study_modalities(study: Study, inputs: StudyInputs) -> dict[str, Any]:
             "model": choice.label,
             "n_folds": len(folds),
             "families": families,
+            "score": _score_name(study),
             "scores": _scores(study, inputs, features, number, column, folds, families),
         }
         for column, dimension in enumerate(inputs.columns)
@@ -65,6 +67,10 @@ def n_modality_fits(n_columns: int, n_folds: int) -> int:
         Dimensions, and folds of the study.
     """
     return n_columns * len(_spread_folds(n_folds))
+
+
+def _score_name(study: Study) -> str:
+    return "ccc" if study.target.kind == "continuous" else "balanced_accuracy"
 
 
 def _spread_folds(n_folds: int) -> np.ndarray:
@@ -89,7 +95,7 @@ def _scores(
     families: list[str],
 ) -> dict[str, dict[str, float]]:
     subsets = _subsets(families)
-    shape = (len(features), len(inputs.classes))
+    shape = (len(features), max(1, len(inputs.classes)))
     total = {name: np.zeros(shape) for name in subsets}
     count = np.zeros(len(features))
     y = inputs.targets[:, column]
@@ -100,8 +106,13 @@ def _scores(
         if not len(test):
             continue
         count[test] += 1
+        where = places(estimator, inputs.groups.take(test))
         for name, kept in subsets.items():
-            total[name][test] += estimator.predict_proba_from(features[test], kept)
+            if inputs.classes:
+                said = estimator.predict_proba_from(features[test], kept, **where)
+            else:
+                said = estimator.predict_from(features[test], kept)[:, None]
+            total[name][test] += said
     tested = np.flatnonzero(count)
     groups = inputs.groups.take(tested)
     found = {}
@@ -109,13 +120,13 @@ def _scores(
         said = sums[tested] / count[tested, None]
         by_subject = subject_scores(
             y[tested],
-            said,
+            said if inputs.classes else said[:, 0],
             groups.trial_id,
             groups.person,
             ordered=study.target.kind == "ordinal",
         )
         found[name] = {
-            level: float(np.nanmean([s[level]["balanced_accuracy"] for s in by_subject.values()]))
+            level: float(np.nanmean([s[level][_score_name(study)] for s in by_subject.values()]))
             for level in _LEVELS
         }
     return found
@@ -128,7 +139,7 @@ def modality_blocks(found: dict[str, Any], stamp: str) -> Iterator[Block]:
         for name, score in found["scores"].items()
     )
     yield Table(
-        "Balanced accuracy, mean over subjects",
+        f"{_TITLES[found.get('score', 'balanced_accuracy')]}, mean over subjects",
         ("what is there", "trials", "windows"),
         rows,
         stamp=stamp,

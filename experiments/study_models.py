@@ -195,5 +195,5 @@ def kept_predictions(
     rows = rows[rated[rows]]
     features = features_for(choice, study, inputs)[rows]
     with threadpool_limits(limits=None if find_estimator(choice.name).uses_torch else 1):
-        said = said_of(estimator, features)
+        said = said_of(estimator, features, inputs.groups.take(rows))
     return rows, said[:, column] if choice.joint else said

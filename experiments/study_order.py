@@ -20,6 +20,7 @@ __all__ = [
 ORDERED_SCORES = ("quadratic_weighted_kappa", "rank_error", "balanced_accuracy")
 LOWER_IS_BETTER = ("rank_error",)
 CUMULATIVE, UNORDERED = "cumulative link", "classes without an order"
+BY_RATING = "distribution of the rating"
 _KNOWS_NO_FEATURES = ("majority",)
 
 
@@ -54,6 +55,8 @@ def order_of(name: str, options: Mapping[str, Any], target: Target) -> str:
     """
     if target.kind != "ordinal" or name in _KNOWS_NO_FEATURES:
         return ""
+    if options.get("heads") == "continuous":
+        return BY_RATING
     row = find_estimator(name)
     if row.ordered == {}:
         return CUMULATIVE

@@ -99,7 +99,7 @@ def _verdict(results: dict[str, Any]) -> Iterator[Note]:
         score = models[best]["trial"][name]
         test = models[best]["permutation_tests"].get("trial")
         text = (
-            f"{dimension}: {best} reaches a {name.replace('_', ' ')} of "
+            f"{dimension}: {_shown(results, best)} reaches a {name.replace('_', ' ')} of "
             f"{number_text(score['mean'], 3)} over {plural(score['n'], 'subject')}"
         )
         if test:
@@ -170,7 +170,7 @@ def _score_blocks(results: dict[str, Any]) -> Iterator[Block]:
     rows = []
     for dimension, content in results["dimensions"].items():
         for label, scores in content["models"].items():
-            rows.append((dimension, label, *_score_cells(scores, name)))
+            rows.append((dimension, _shown(results, label), *_score_cells(scores, name)))
     columns = (
         "dimension",
         "model",
@@ -186,6 +186,8 @@ def _score_blocks(results: dict[str, Any]) -> Iterator[Block]:
     yield Table(f"{title} over subjects", columns, tuple(rows), stamp=stamp)
     if results["study"]["target"]["kind"] == "ordinal":
         yield from order_blocks(results, stamp)
+    for label, why in results.get("offline", {}).items():
+        yield Note(f"{label}: offline only, {why}; no live session can say this.", "warning")
     few = _few_permutations(results)
     if few:
         yield Note(few, "warning")
@@ -219,6 +221,11 @@ def _score_blocks(results: dict[str, Any]) -> Iterator[Block]:
                 folded=True,
                 stamp=stamp,
             )
+
+
+def _shown(results: dict[str, Any], label: str) -> str:
+    """Return what a model is called, and that it is for offline use only if it is."""
+    return f"{label} (offline only)" if label in results.get("offline", {}) else label
 
 
 def _few_permutations(results: dict[str, Any]) -> str:

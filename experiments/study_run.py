@@ -18,6 +18,7 @@ from physioemo.experiments.outside_splits import OutsideSplit, write_split
 from physioemo.experiments.pretrained_encoders import pretrained_id
 from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_confusion import write_confusion
+from physioemo.experiments.study_fused_options import offline_models
 from physioemo.experiments.study_inputs import StudyInputs, load_inputs
 from physioemo.experiments.study_jobs import (
     TRUE_LABELS,
@@ -181,6 +182,8 @@ def run_study(
         **config,
         **study_scores(study, inputs, _predictions(planned, study, inputs, folder / _JOBS)),
     }
+    if offline_models(study):
+        results["offline"] = offline_models(study)
     if study.maps:
         results["maps"] = study_maps(study, inputs)
     if study.modalities:

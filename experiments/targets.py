@@ -221,6 +221,29 @@ class Target:
         cuts = [low, *bin_edges(self.n_bins, self.edges, (low, high)), high]
         return tuple(f"{a:g} to {b:g}" for a, b in itertools.pairwise(cuts))
 
+    def class_edges(self, data: StudyData) -> tuple[float, ...]:
+        """Return where one class ends and the next begins, on the scale from -1 to 1.
+
+        Raises
+        ------
+        CallError, DataError
+            If the target has no classes made of ratings, or does not fit the data.
+        """
+        if self.kind not in ("binary", "multiclass", "ordinal"):
+            raise CallError(
+                f"found a {self.kind} target, expected classes made of ratings: binary, "
+                "multiclass or ordinal"
+            )
+        low, high = rating_scale(data)
+        if self.kind == "binary":
+            middle = (low + high) / 2
+            cuts = [middle if self.threshold == MIDPOINT else float(self.threshold or 0)]
+        elif self._by_whole_number:
+            cuts = [level + 0.5 for level in range(int(low), int(high))]
+        else:
+            cuts = [float(e) for e in bin_edges(self.n_bins, self.edges, (low, high))]
+        return tuple(2 * (cut - low) / (high - low) - 1 for cut in cuts)
+
     @property
     def _by_whole_number(self) -> bool:
         return self.kind == "ordinal" and self.n_bins is None and self.edges is None

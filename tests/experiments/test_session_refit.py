@@ -12,7 +12,7 @@ from physioemo.experiments.fused_stimulus import StimulusChoice
 from physioemo.experiments.fused_trust import Trust
 from physioemo.experiments.session.refit import refit_head
 from physioemo.experiments.training import untrained_decoder
-from tests.experiments.test_fused_decoder import CHOICES, made
+from tests.experiments.fused_decoders import CHOICES, made
 from tests.simulated import simulated_recording
 
 
