@@ -194,7 +194,7 @@ def verify(folder: Path, decoder: Path | None, stimuli: tuple[Path, ...], as_jso
         return 0 if check.passed else 1
     for line in check_lines(check):
         _say(line)
-    named = " but for the gaps named above" if check.gaps else ""
+    named = " but for the gaps named above" if check.all_gaps else ""
     click.echo(
         "Identical" + named + "." if check.passed else "The session does NOT come out again."
     )
@@ -212,5 +212,8 @@ def report(folder: Path, decoder: Path | None, unblind: bool) -> None:
     from physioemo.experiments.session.report import write_session_report
 
     protocol = SessionFolder.open(folder).protocol()
-    out = write_session_report(folder, protocol, decoder_folder=decoder, unblind=unblind)
+    cache = Path(click.get_app_dir("physioemo")) / "stimuli"
+    out = write_session_report(
+        folder, protocol, decoder_folder=decoder, cache=cache, unblind=unblind
+    )
     click.echo(f"Wrote {out}.\nNext: open it in a browser.")

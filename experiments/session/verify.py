@@ -66,6 +66,11 @@ class SessionCheck:
         same = all(check.passed for check in self.predictions.values())
         return same and not self.differences and self.n_identical == self.n_decisions
 
+    @property
+    def all_gaps(self) -> list[str]:
+        """What cannot be computed, of the session and of its predictions, a sentence each."""
+        return [*self.gaps, *(g for found in self.predictions.values() for g in found.gaps)]
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary."""
         predictions = {name: vars(check) for name, check in self.predictions.items()}
