@@ -27,7 +27,7 @@ __all__ = [
 
 PREDICTIONS, QUALITY = "PhysioEmo-VAD", "PhysioEmo-Quality"
 _SIDE_CHANNELS = ("first_stamp", "stamp", "age")
-_STIMULUS_CHANNELS = ("stimulus_stop_stamp", *(f"stimulus_{name}" for name in Fed._fields))
+_STIMULUS_CHANNELS = ("stimulus_stop_stamp", *(f"stimulus_{name}_stamp" for name in Fed._fields))
 _INTERVAL = ("value", "value_low", "value_high")
 
 # channel -> unit
@@ -106,7 +106,7 @@ def side_channels(decoder: Decoder | FusedDecoder) -> tuple[str, ...]:
 
     A decoder that reads the stimulus says besides, all by the player's own stamps, where the window
     ended (``stimulus_stop_stamp``), and which of the player's flips and markers had come: the first
-    since it listens, and the newest (``stimulus_first_flip`` and so on). All are NaN where no
+    since it listens, and the newest (``stimulus_first_flip_stamp`` and so on). All are NaN where no
     stimulus was used.
     """
     if isinstance(decoder, Decoder):

@@ -6,11 +6,13 @@ import time
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from physioemo import open_recording
 from physioemo.experiments.decoder_folder import load_decoder
 from physioemo.experiments.fused_sides import SideChoice
 from physioemo.experiments.fused_stimulus import StimulusChoice
+from physioemo.experiments.session.cli import verify
 from physioemo.experiments.session.recompute import check_predictions
 from physioemo.experiments.session.verify import verify_session
 from physioemo.features.stimulus_features import decode_stimulus
@@ -49,7 +51,7 @@ def films(tmp_path_factory):
 @pytest.fixture(scope="module")
 def session(decoder, films, tmp_path_factory):
     """Return the folder of a session in which first the player dies, then the decoder."""
-    text = protocol(n_planned=2, n_adaptive=4)
+    text = protocol(n_planned=2, n_adaptive=3)
     for name in FILMS:
         text = text.replace(
             f'kind = "text"\ntext = "{name}"\nseconds = 2.5',
@@ -58,7 +60,7 @@ def session(decoder, films, tmp_path_factory):
     (films / "films.toml").write_text(text, "utf-8")
     out = tmp_path_factory.mktemp("s") / "P1"
     with running(films / "films.toml", decoder, out, "--no-page") as child:
-        for trial, name in ((2, "player"), (4, "decoder")):
+        for trial, name in ((2, "player"), (3, "decoder")):
             wait_for(lambda number=trial: has_begun(out, number))
             time.sleep(1.5)
             follower(child, name).kill()
@@ -68,45 +70,50 @@ def session(decoder, films, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def whole(session):
+    """Return what is computed again with all films where they were."""
+    return verify_session(session)
+
+
 def column(recording, name):
     quality = recording["PhysioEmo-Quality"]
     return quality["signal"].values[:, [str(c) for c in quality["channel"].values].index(name)]
 
 
-def test_every_prediction_and_decision_comes_out_again(session, decoder, physioemo):
-    check = json.loads(physioemo("session", "verify", session, "--json", check=0).stdout)
-    found = check["predictions"]["recording-1.zarr"]
-    assert found["n_identical"] > 20 and not found["differences"]
+def test_every_prediction_and_decision_comes_out_again(session, whole):
+    (found,) = whole.predictions.values()
+    assert whole.passed and found.n_identical > 15
     # On a slow computer the recorder may find the player later than the decoder does.
-    compared = found["n_identical"] + found["n_before"]
-    assert compared == found["n_predictions"] or found["gaps"], found
-    assert check["n_identical"] == check["n_decisions"] > 10
+    assert found.n_identical + found.n_before == found.n_predictions or found.gaps, found
+    assert whole.n_identical == whole.n_decisions > 10
     recording = open_recording(session / "recording-1.zarr")
     used = np.isfinite(column(recording, "stimulus_stop_stamp"))
-    begun = column(recording, "stimulus_first_flip")
-    assert 10 < used.sum() < len(used)  # missing while there was no player
+    begun = column(recording, "stimulus_first_flip_stamp")
+    assert 8 < used.sum() < len(used)  # missing while there was no player
     assert len(set(begun[np.isfinite(begun)])) >= 2
 
 
 def test_a_film_that_is_gone_or_another_is_a_gap_and_is_found_where_it_was_moved(
-    session, films, tmp_path
+    session, whole, films, tmp_path
 ):
-    whole = verify_session(session).predictions["recording-1.zarr"]
+    (before,) = whole.predictions.values()
     moved = shutil.copytree(films, tmp_path / "moved")
     shown = set(open_recording(session / "recording-1.zarr").trials["stimulus"].values.tolist())
     name = f"{sorted(shown)[0]}.mkv"
     (films / name).write_bytes(b"another film")
     try:
         check = verify_session(session)
-        (found,) = check.predictions.values()
-        assert check.passed and len(found.gaps) > len(whole.gaps)
-        assert f"what was shown is not computed again without {name} (SHA-256 " in found.gaps[0]
-        assert set(found.gaps) <= set(check.all_gaps)
-        assert 0 < found.n_identical < whole.n_identical
-        (again,) = verify_session(session, stimuli=[moved]).predictions.values()
-        assert again == whole
+        done = CliRunner().invoke(verify, [str(session), "--stimuli", str(moved), "--json"])
     finally:
         shutil.copy(moved / name, films / name)
+    (found,) = check.predictions.values()
+    assert check.passed and len(found.gaps) > len(before.gaps)
+    assert f"what was shown is not computed again without {name} (SHA-256 " in found.gaps[0]
+    assert set(found.gaps) <= set(check.all_gaps)
+    assert 0 < found.n_identical < before.n_identical
+    (again,) = json.loads(done.stdout)["predictions"].values()
+    assert again["n_identical"] == before.n_identical and len(again["gaps"]) == len(before.gaps)
 
 
 def test_flips_that_were_changed_are_a_difference(session, decoder, films):
