@@ -113,8 +113,18 @@ def refuse_twins(infos: Iterable[Any]) -> None:
             )
 
 
-def open_inlet(info: Any, *, timeout_seconds: float = 5.0) -> tuple[Any, Any]:
+def open_inlet(info: Any, *, timeout_seconds: float = 5.0, recover: bool = True) -> tuple[Any, Any]:
     """Return an inlet with its buffer running, and the stream's full description.
+
+    Parameters
+    ----------
+    info : pylsl.StreamInfo
+        As found on the network.
+    timeout_seconds : float
+        How long to wait for an answer.
+    recover : bool
+        Whether liblsl finds the stream again by itself when its program is back; else pulling
+        raises ``pylsl.util.LostError`` when it goes.
 
     Raises
     ------
@@ -123,7 +133,7 @@ def open_inlet(info: Any, *, timeout_seconds: float = 5.0) -> tuple[Any, Any]:
     """
     import pylsl
 
-    inlet = pylsl.StreamInlet(info, max_buflen=BUFFER_SECONDS, processing_flags=0)
+    inlet = pylsl.StreamInlet(info, max_buflen=BUFFER_SECONDS, processing_flags=0, recover=recover)
     try:
         full = inlet.info(timeout_seconds)
         inlet.open_stream(timeout_seconds)

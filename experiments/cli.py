@@ -182,6 +182,9 @@ def _print_baselines(evaluation: dict[str, Any]) -> None:
     type=click.Path(path_type=Path),
     help="File or folder that the player shows, for a decoder that reads it; repeatable.",
 )
+@click.option(
+    "--player", default="", help="XPath predicate of the player's streams; any if not stated."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the latency statistics as JSON.")
 @override_options
 @led_option
@@ -195,6 +198,7 @@ def live(
     stop_when_idle: float | None,
     find_seconds: float,
     stimuli: tuple[Path, ...],
+    player: str,
     as_json: bool,
     ch_names: tuple[str, ...],
     unit: tuple[str, ...],
@@ -247,7 +251,9 @@ def live(
         summary = run_live(decoder, **options)
     else:
         cache = Path(click.get_app_dir("physioemo")) / "stimuli"
-        summary = run_fused_live(decoder, beside=around, stimuli=stimuli, cache=cache, **options)
+        summary = run_fused_live(
+            decoder, beside=around, stimuli=stimuli, cache=cache, which_player=player, **options
+        )
     if as_json:
         click.echo(json.dumps(asdict(summary), indent=2))
         return

@@ -16,16 +16,36 @@ from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.fused_eeg import EegRows, EegWindow
 from physioemo.experiments.fused_streams import CutSide, SideToken
 from physioemo.features.stimulus_tokens import StimulusTokens
+from physioemo.features.stimulus_windows import Fed
 from physioemo.models.temporal_context import require_causal
 from physioemo.prediction import Prediction
 
-__all__ = ["PATIENCE_SECONDS", "SILENT_SECONDS", "FusedDecoded", "FusedLive"]
+__all__ = ["PATIENCE_SECONDS", "SILENT_SECONDS", "FusedDecoded", "FusedLive", "ShownWindow"]
 
 PATIENCE_SECONDS = 0.25
 """How long a window waits for the other streams, in time of the EEG."""
 
 SILENT_SECONDS = 1.0
 """A stream whose newest sample is this far behind the EEG's is not waited for."""
+
+
+@dataclass(frozen=True)
+class ShownWindow:
+    """The stimulus of one window, and what of the player it stands on.
+
+    Parameters
+    ----------
+    tokens : StimulusTokens
+        What was shown.
+    stop_stamp : float
+        The window's end on the clock of the player.
+    fed : Fed
+        Which of its flips and markers had come, by its own stamps.
+    """
+
+    tokens: StimulusTokens
+    stop_stamp: float
+    fed: Fed
 
 
 @dataclass(frozen=True)
@@ -40,11 +60,14 @@ class FusedDecoded:
         The window, with the EEG device's own stamps.
     sides : mapping of str to SideToken or None
         The newest token of each side family; it may have been too old to be used.
+    shown : ShownWindow, optional
+        The stimulus; None where no player was heard.
     """
 
     prediction: Prediction
     window: EegWindow
     sides: Mapping[str, SideToken | None]
+    shown: ShownWindow | None = None
 
     @property
     def usable(self) -> np.ndarray:
@@ -72,8 +95,8 @@ class FusedLive:
     sides : mapping of str to StreamDescription
         The stream of each side family that there is, by the family's name; the others are missing.
     stimulus : callable, optional
-        ``stimulus(time_seconds)``: what was shown in the window that ends then, such as
-        :meth:`physioemo.features.stimulus_windows.LiveStimulus.tokens`.
+        ``stimulus(time_seconds)``: what was shown in the window that ends then, or None, such as
+        :meth:`physioemo.experiments.fused_player.PlayerEar.window`.
     patience_seconds, silent_seconds : float
         See :data:`PATIENCE_SECONDS` and :data:`SILENT_SECONDS`.
 
@@ -91,7 +114,7 @@ class FusedLive:
         description: StreamDescription,
         sides: Mapping[str, StreamDescription],
         *,
-        stimulus: Callable[[float], StimulusTokens] | None = None,
+        stimulus: Callable[[float], ShownWindow | None] | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
         silent_seconds: float = SILENT_SECONDS,
     ) -> None:
@@ -183,6 +206,6 @@ class FusedLive:
             stop_seconds,
             self._remembered,
             segment=window.segment,
-            stimulus=shown,
+            stimulus=None if shown is None else shown.tokens,
         )
-        return FusedDecoded(said, window, newest)
+        return FusedDecoded(said, window, newest, shown)

@@ -9,88 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from physioemo.acquisition.lsl import clock_offset, describe, find_streams, open_inlet, pull
-from physioemo.acquisition.stream_return import ReturnWatch, find_return
+from physioemo.acquisition.lsl import describe, find_streams, open_inlet
 from physioemo.description import StreamDescription
 from physioemo.errors import CallError, NoStreamError, PhysioEmoError
+from physioemo.experiments.clocked_inlet import ClockedInlet
 from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.fused_live import PATIENCE_SECONDS, FusedDecoded, FusedLive
+from physioemo.experiments.fused_player import PlayerEar
 from physioemo.experiments.fused_sides import find_side
 from physioemo.experiments.fused_stimulus import stimulus_files
 from physioemo.experiments.live import STALE_SECONDS, LiveSummary, open_fitting, summarise_run
 from physioemo.experiments.live_outlets import LiveOutlets, side_quality
 from physioemo.features.stimulus_cache import stimulus_features
-from physioemo.features.stimulus_windows import LiveStimulus
 from physioemo.models.temporal_context import require_causal
 from physioemo.overrides import Overrides
 from physioemo.prediction import Prediction
 
 __all__ = ["run_fused_live"]
 
-_FLIPS, _MARKERS = "PhysioEmo-Frames", "PhysioEmo-Player"
-_DRIFT = 1e-4  # twice what crystal clocks differ by
-_OFFSET_SECONDS, _RETRY_SECONDS, _PULL_SECONDS = 5.0, 0.5, 0.05
+_PULL_SECONDS = 0.05
 _KEPT_LATENCIES = 100_000
 _DESCRIBE_SECONDS = 3.0
-
-
-class ClockedInlet:
-    """An inlet that knows how its device's clock runs to this computer's; it finds it again.
-
-    Parameters
-    ----------
-    inlet : pylsl.StreamInlet
-        Already open.
-    description : StreamDescription
-        Of its stream.
-    """
-
-    def __init__(self, inlet: Any, description: StreamDescription) -> None:
-        self.inlet, self.description = inlet, description
-        self.has_data = False
-        self.offset_seconds = 0.0
-        """What has to be added to the device's stamps for this computer's clock."""
-        self._due = -np.inf  # when to measure it again
-        self._sure_within, self._measured = np.inf, 0.0
-        self._arrived = time.monotonic()
-        self._watch, self._uids = ReturnWatch(description), {inlet.info().uid()}
-
-    @property
-    def silent_seconds(self) -> float:
-        """For how long nothing has come."""
-        return time.monotonic() - self._arrived
-
-    def pull(self, timeout_seconds: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """Return what has come: samples (time, channel), and the device's own stamps."""
-        if time.monotonic() > self._due:
-            self._measure()
-        signal, stamps = pull(self.inlet, timeout_seconds=timeout_seconds)
-        if len(stamps):
-            self.has_data, self._arrived = True, time.monotonic()
-        elif self.description.sfreq > 0 and self._watch.is_due(self.silent_seconds):
-            inlet = find_return(self.description, self._uids)
-            if inlet is not None:
-                self.inlet.close_stream()
-                self.inlet, self._due, self._arrived = inlet, -np.inf, time.monotonic()
-                self._sure_within = np.inf  # its clock may be another
-        return signal, stamps
-
-    def _measure(self) -> None:
-        """Measure the offset; a worse measurement waits until the last may have drifted as far."""
-        triple, now = clock_offset(self.inlet, timeout_seconds=0.2), time.monotonic()
-        self._due = now + (_RETRY_SECONDS if triple is None else _OFFSET_SECONDS)
-        if triple is None:
-            return
-        offset, uncertainty = float(triple[1]), float(triple[2])
-        drifted = self._sure_within + _DRIFT * (now - self._measured)
-        # Where both cannot be true the device has another clock now.
-        is_another = abs(offset - self.offset_seconds) > uncertainty + drifted
-        if uncertainty <= drifted or is_another:
-            self.offset_seconds, self._sure_within, self._measured = offset, uncertainty, now
-
-    def close(self) -> None:
-        """Leave the stream."""
-        self.inlet.close_stream()
 
 
 def run_fused_live(
@@ -101,6 +40,7 @@ def run_fused_live(
     overrides: Overrides | None = None,
     stimuli: Sequence[str | Path] = (),
     cache: str | Path | None = None,
+    which_player: str = "",
     duration_seconds: float | None = None,
     stop_when_idle_seconds: float | None = None,
     find_seconds: float = 5.0,
@@ -127,6 +67,9 @@ def run_fused_live(
         Files, or folders of files, that the player shows; needed if the decoder reads them.
     cache : str or Path, optional
         Folder where decoded stimuli are kept; needed with `stimuli`.
+    which_player : str
+        XPath predicate of the player, such as ``"hostname='lab2'"``; any by default. It may come
+        later, go and come back: in between what is shown is missing.
     overrides, duration_seconds, stop_when_idle_seconds, find_seconds, should_stop, \
 should_restart, on_start, on_prediction, on_notice
         See :func:`physioemo.experiments.live.run_live`.
@@ -146,7 +89,9 @@ should_restart, on_start, on_prediction, on_notice
     inlet, description = open_fitting(decoder, predicates, overrides or Overrides(), find_seconds)
     eeg = ClockedInlet(inlet, description)
     sides = _open_sides(decoder, description, beside, overrides or Overrides(), on_notice)
-    player = _Player.open(decoder, shown, on_notice) if shown else None
+    player = None
+    if decoder.stimulus is not None:
+        player = PlayerEar(shown, decoder.stimulus.layout, which=which_player, on_notice=on_notice)
     run = _Run(decoder, eeg, sides, player, on_prediction, on_notice)
     on_start(description)
     began, ended = time.monotonic(), "stopped"
@@ -154,7 +99,7 @@ should_restart, on_start, on_prediction, on_notice
         while not should_stop():
             run.turn()
             if should_restart():
-                run.live.restart()
+                run.restart()
             if duration_seconds is not None and time.monotonic() - began >= duration_seconds:
                 ended = "the time was up"
                 break
@@ -167,6 +112,8 @@ should_restart, on_start, on_prediction, on_notice
     finally:
         for ear in {id(ear): ear for ear in (eeg, *sides.values())}.values():
             ear.close()
+        if player is not None:
+            player.close()
     return run.summary(ended)
 
 
@@ -185,7 +132,7 @@ def _shown(
             "the player shows; name them, or their folder, with --stimuli"
         )
     return [
-        stimulus_features(path, cache, decoder.stimulus.recipe, say=on_notice)
+        stimulus_features(path, cache, decoder.stimulus.recipe, say=on_notice, mapped=True)
         for path in stimulus_files(stimuli)
     ]
 
@@ -231,44 +178,6 @@ def _described(info: Any, overrides: Overrides) -> StreamDescription:
         raise NoStreamError(f"found no answer of {info.name()!r}, expected one") from error
 
 
-class _Player:
-    """What the player shows, from its two streams."""
-
-    def __init__(self, flips: ClockedInlet, markers: ClockedInlet, stimulus: LiveStimulus) -> None:
-        self.flips, self.markers, self.stimulus = flips, markers, stimulus
-
-    @classmethod
-    def open(
-        cls, decoder: FusedDecoder, shown: list[Any], on_notice: Callable[[str], None]
-    ) -> "_Player | None":
-        """Open the player's streams; None if it does not run."""
-        ears = []
-        for name in (_FLIPS, _MARKERS):
-            try:
-                info = find_streams((f"name='{name}'",), timeout_seconds=5.0)[-1]
-            except NoStreamError:
-                on_notice(
-                    f"found no stream {name}: what is shown is missing; start the player first"
-                )
-                return None
-            inlet, full = open_inlet(info)
-            ears.append(ClockedInlet(inlet, describe(full)))
-        assert decoder.stimulus is not None  # noqa: S101 -- there are stimuli
-        flips = ears[0].description
-        layout = decoder.stimulus.layout
-        stimulus = LiveStimulus(shown, layout, header=flips.xml, channels=flips.ch_names)
-        return cls(ears[0], ears[1], stimulus)
-
-    def listen(self) -> None:
-        """Take what has come."""
-        values, stamps = self.markers.pull()
-        texts = [v.decode() if isinstance(v, bytes) else str(v) for v in np.ravel(values).tolist()]
-        self.stimulus.feed_markers(texts, (stamps + self.markers.offset_seconds).tolist())
-        values, stamps = self.flips.pull()
-        if len(stamps):
-            self.stimulus.feed_flips(values, stamps + self.flips.offset_seconds)
-
-
 class _Run:
     """One live run: what is heard, decoded, published and counted."""
 
@@ -277,7 +186,7 @@ class _Run:
         decoder: FusedDecoder,
         eeg: ClockedInlet,
         sides: Mapping[str, ClockedInlet],
-        player: _Player | None,
+        player: PlayerEar | None,
         on_prediction: Callable[[Prediction, float], None],
         on_notice: Callable[[str], None],
     ) -> None:
@@ -290,7 +199,7 @@ class _Run:
             decoder,
             eeg.description,
             {name: ear.description for name, ear in sides.items()},
-            stimulus=None if player is None else player.stimulus.tokens,
+            stimulus=None if player is None else player.window,
         )
         self._outlets = LiveOutlets(decoder)
         self._on_prediction, self._on_notice = on_prediction, on_notice
@@ -298,6 +207,12 @@ class _Run:
         self._latencies: deque[float] = deque(maxlen=_KEPT_LATENCIES)
         self._computed: deque[float] = deque(maxlen=_KEPT_LATENCIES)
         self._n, self._n_abstained = 0, 0
+
+    def restart(self) -> None:
+        """Begin from rest: nothing that came before is remembered."""
+        self.live.restart()
+        if self.player is not None:
+            self.player.restart()
 
     def turn(self) -> None:
         """Take what has come, say what it means, and mind a silence."""

@@ -9,6 +9,7 @@ from physioemo.description import StreamDescription
 from physioemo.experiments.decoder import UNTRAINED, Decoder
 from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.fused_live import FusedDecoded
+from physioemo.features.stimulus_windows import Fed
 from physioemo.prediction import Prediction
 
 __all__ = [
@@ -20,10 +21,13 @@ __all__ = [
     "prediction_sample",
     "quality_description",
     "read_prediction",
+    "side_channels",
+    "stimulus_stands_on",
 ]
 
 PREDICTIONS, QUALITY = "PhysioEmo-VAD", "PhysioEmo-Quality"
 _SIDE_CHANNELS = ("first_stamp", "stamp", "age")
+_STIMULUS_CHANNELS = ("stimulus_stop_stamp", *(f"stimulus_{name}_stamp" for name in Fed._fields))
 _INTERVAL = ("value", "value_low", "value_high")
 
 # channel -> unit
@@ -99,10 +103,16 @@ def side_channels(decoder: Decoder | FusedDecoder) -> tuple[str, ...]:
     features' state comes from and of the newest sample of the token; ``eda_age`` is how long before
     the window's end the token ends, as the model was told. All are NaN where the family was not
     there; a token older than the family allows was not used.
+
+    A decoder that reads the stimulus says besides, all by the player's own stamps, where the window
+    ended (``stimulus_stop_stamp``), and which of the player's flips and markers had come: the first
+    since it listens, and the newest (``stimulus_first_flip_stamp`` and so on). All are NaN where no
+    stimulus was used.
     """
     if isinstance(decoder, Decoder):
         return ()
-    return tuple(f"{side.name}_{what}" for side in decoder.sides for what in _SIDE_CHANNELS)
+    beside = tuple(f"{side.name}_{what}" for side in decoder.sides for what in _SIDE_CHANNELS)
+    return beside if decoder.stimulus is None else (*beside, *_STIMULUS_CHANNELS)
 
 
 def side_quality(decoder: FusedDecoder, decoded: FusedDecoded | None) -> dict[str, float]:
@@ -114,7 +124,27 @@ def side_quality(decoder: FusedDecoder, decoded: FusedDecoded | None) -> dict[st
             said = (token.first_stamp, token.newest_stamp, decoded.age_seconds(side.name))
             names = (f"{side.name}_{what}" for what in _SIDE_CHANNELS)
             values |= dict(zip(names, said, strict=True))
+    if decoder.stimulus is not None and decoded and decoded.shown:
+        stands_on = (decoded.shown.stop_stamp, *decoded.shown.fed)
+        values |= dict(zip(_STIMULUS_CHANNELS, stands_on, strict=True))
     return values
+
+
+def stimulus_stands_on(values: Mapping[str, float]) -> tuple[float, Fed] | None:
+    """Return a window's end on the player's clock, and what of the player had come.
+
+    Parameters
+    ----------
+    values : mapping of str to float
+        One sample of the stream of quality by its channels.
+
+    Returns
+    -------
+    (float, Fed) or None
+        None where no stimulus was used.
+    """
+    stop, *fed = (values[name] for name in _STIMULUS_CHANNELS)
+    return None if np.isnan(stop) else (stop, Fed(*fed))
 
 
 def quality_sample(

@@ -35,6 +35,7 @@ _ARRAYS = (
     "motion",
     "covariates",
 )
+_KINDS = {"F64": "<f8", "F32": "<f4", "U8": "u1"}
 _ABOUT, _HASH = "about", "hash"
 
 Say = Callable[[str], None]
@@ -46,6 +47,7 @@ def stimulus_features(
     recipe: StimulusRecipe | None = None,
     *,
     say: Say | None = None,
+    mapped: bool = False,
 ) -> StimulusFeatures:
     """Return the features of a stimulus file, decoding it only if nobody has before.
 
@@ -59,6 +61,9 @@ def stimulus_features(
         How to decode.
     say : callable, optional
         Told a sentence if a cache file is damaged or cannot be written; a warning by default.
+    mapped : bool
+        Whether the numbers stay in the cache file, and the operating system reads what is asked
+        for and forgets it when memory is short: for many files, or long ones.
 
     Raises
     ------
@@ -71,7 +76,7 @@ def stimulus_features(
     sha256 = sha256_of(path)
     kept = Path(cache) / f"{sha256}-{recipe.fingerprint}.safetensors"
     if kept.exists():
-        found = _loaded(kept, sha256, recipe)
+        found = _loaded(kept, sha256, recipe, mapped)
         if found is not None:
             return replace(found, name=path.name)
         say(
@@ -83,7 +88,9 @@ def stimulus_features(
         _save(kept, made)
     except StoreError as error:
         say(f"{error}; the features of {path.name} are used but not kept")
-    return made
+        return made
+    again = _loaded(kept, sha256, recipe, mapped) if mapped else None
+    return made if again is None else replace(again, name=path.name)
 
 
 def stimulus_library(
@@ -113,19 +120,43 @@ def _save(path: Path, features: StimulusFeatures) -> None:
         save_file(arrays, partial, metadata)
 
 
-def _loaded(path: Path, sha256: str, recipe: StimulusRecipe) -> StimulusFeatures | None:
+def _loaded(
+    path: Path, sha256: str, recipe: StimulusRecipe, mapped: bool
+) -> StimulusFeatures | None:
     """Return what a cache file holds, None if it is damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
             about: dict[str, Any] = json.loads((file.metadata() or {})[_ABOUT])
-            arrays: dict[str, Any] = {name: file.get_tensor(name) for name in _ARRAYS}
+            # One that safetensors opens has a header as its format says.
+            arrays: dict[str, Any] = (
+                _mapped(path) if mapped else {name: file.get_tensor(name) for name in _ARRAYS}
+            )
         if about.pop(_HASH) != _hash_of(arrays, about):
             return None
     except (SafetensorError, KeyError, TypeError, ValueError, OSError):
         return None
     return StimulusFeatures(sha256=sha256, recipe=recipe, **about, **arrays)
+
+
+def _mapped(path: Path) -> dict[str, np.ndarray]:
+    """Return arrays that lie in a file of safetensors; see its format's description."""
+    with path.open("rb") as file:
+        n_header = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(n_header))
+    found = {}
+    for name in _ARRAYS:
+        about = header[name]
+        kind, shape = np.dtype(_KINDS[about["dtype"]]), tuple(about["shape"])
+        at = 8 + n_header + about["data_offsets"][0]
+        # Nothing cannot be mapped.
+        found[name] = (
+            np.asarray(np.memmap(path, kind, "r", at, shape))
+            if np.prod(shape)
+            else np.empty(shape, kind)
+        )
+    return found
 
 
 def _hash_of(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> str:

@@ -129,8 +129,8 @@ class Markers:
     latency_seconds: float | None = None
     _sorted: list[_Marker] = field(default_factory=list)
 
-    def add(self, seconds: float, text: str) -> None:
-        """Take a marker; others than the player's pass by.
+    def add(self, seconds: float, text: str) -> bool:
+        """Take a marker, and tell whether it was one; others than the player's pass by.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class Markers:
         """
         content = parse_marker(text)
         if content is None or content["event"] not in _MARKED:
-            return
+            return False
         item = content.get("item", -1)
         marker = _Marker(float(seconds), str(content["event"]), item, content)
         if marker.event == "item_start":
@@ -148,6 +148,7 @@ class Markers:
                 self.file_of(content)
             self._check_latency(content.get("latency_seconds"))
         insort(self._sorted, marker, key=lambda m: m.seconds)
+        return True
 
     def file_of(self, start: Mapping[str, Any]) -> int:
         """Return which of the stimuli an item shows."""

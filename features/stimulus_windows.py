@@ -5,6 +5,7 @@ its end only, so feeding them in chunks cannot change a bit.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,8 +30,10 @@ from physioemo.trials import parse_marker
 
 __all__ = [
     "FRAMES_STREAM",
+    "Fed",
     "LiveStimulus",
     "shown_files",
+    "shown_sha256",
     "shown_stimulus_tokens",
     "trial_stimulus_tokens",
 ]
@@ -120,27 +123,48 @@ def shown_stimulus_tokens(
         header=str(stream.attrs.get("xml", "")),
         channels=[str(c) for c in stream["channel"].values],
         keep_seconds=np.inf,
+        allow_missing=allow_missing,
     )
-    known = {features.sha256 for features in stimuli} if allow_missing else None
-    texts, onsets = recording.events["description"].values, recording.events["onset_seconds"].values
-    kept = np.array([known is None or _shown_sha256(t) in (None, *known) for t in texts], bool)
-    live.feed_markers(texts[kept], onsets[kept])
+    events = recording.events
+    live.feed_markers(events["description"].values, events["onset_seconds"].values)
     live.feed_flips(stream["signal"].values, stream["time"].values)
     return live.tokens(end_seconds)
 
 
 def shown_files(recording: Recording) -> list[str]:
     """Return the SHA-256 of each file that the player's markers name, in the order of time."""
-    named = map(_shown_sha256, recording.events["description"].values)
+    named = map(shown_sha256, recording.events["description"].values)
     return list(dict.fromkeys(sha256 for sha256 in named if sha256 is not None))
 
 
-def _shown_sha256(text: object) -> str | None:
+def shown_sha256(text: object) -> str | None:
     """Return which file a marker says is shown from now on; None if it says nothing of the kind."""
     marker = parse_marker(str(text)) or {}
     if marker.get("event") != "item_start" or marker.get("sha256") is None:
         return None
     return str(marker["sha256"])
+
+
+class Fed(NamedTuple):
+    """What of the player was fed, by the times that were given; NaN for nothing.
+
+    Attributes
+    ----------
+    first_flip, newest_flip : float
+        Of the flips.
+    first_marker, newest_marker : float
+        Of the markers that say what is shown; others pass by.
+    """
+
+    first_flip: float = float("nan")
+    newest_flip: float = float("nan")
+    first_marker: float = float("nan")
+    newest_marker: float = float("nan")
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether neither a flip nor a marker was fed."""
+        return all(seconds != seconds for seconds in self)
 
 
 class LiveStimulus:
@@ -158,6 +182,8 @@ class LiveStimulus:
         Channels of the stream of flips.
     keep_seconds : float
         How long what was shown is remembered, beyond a window.
+    allow_missing : bool
+        Whether a file that is not among the stimuli is masked instead of refused.
 
     Raises
     ------
@@ -175,6 +201,7 @@ class LiveStimulus:
         header: str = "",
         channels: Sequence[str] = FLIP_CHANNELS,
         keep_seconds: float = _KEEP_SECONDS,
+        allow_missing: bool = False,
     ) -> None:
         self.layout = layout or StimulusLayout()
         self.stimuli = checked_stimuli(stimuli)
@@ -188,6 +215,9 @@ class LiveStimulus:
         self._n_channels, self._keep_seconds = len(channels), keep_seconds
         self._reach_seconds = self.layout.window_seconds + LATEST_SECONDS
         self._log, self._markers = FlipLog(), Markers(self.stimuli)
+        self._known = {s.sha256 for s in self.stimuli} if allow_missing else None
+        self.fed = Fed()
+        """What it stands on."""
 
     def feed_flips(self, values: np.ndarray, time: np.ndarray) -> None:
         """Take the next flips.
@@ -207,6 +237,10 @@ class LiveStimulus:
         chosen = np.asarray(values, float).reshape(len(time), self._n_channels)[:, self._columns]
         kept = self._reach_seconds + self._keep_seconds
         self._log = self._log.extended(chosen, time, keep_seconds=kept)
+        if len(time):
+            first = self.fed.first_flip
+            first = float(time[0]) if np.isnan(first) else first
+            self.fed = self.fed._replace(first_flip=first, newest_flip=float(time[-1]))
 
     def feed_markers(self, texts: Iterable[str], time: Iterable[float]) -> None:
         """Take the next markers of the player; others pass by.
@@ -221,10 +255,15 @@ class LiveStimulus:
         Raises
         ------
         DataError
-            If a file was shown that is not among the stimuli.
+            If a file was shown that is not among the stimuli, and none may be missing.
         """
         for text, seconds in zip(texts, time, strict=True):
-            self._markers.add(float(seconds), str(text))
+            if self._known is not None and shown_sha256(text) not in (None, *self._known):
+                continue
+            if self._markers.add(float(seconds), str(text)):
+                first = self.fed.first_marker
+                first = float(seconds) if np.isnan(first) else first
+                self.fed = self.fed._replace(first_marker=first, newest_marker=float(seconds))
 
     def tokens(self, end_seconds: float | np.ndarray) -> StimulusTokens:
         """Return the stimulus of the windows that end at some times.

@@ -50,6 +50,8 @@ class BoothPlan:
     continuous : tuple of str
         XPath predicates of the streams of continuous ratings: the recorder refuses to begin
         without them.
+    stimuli : tuple of Path
+        The files that may be shown, for a decoder that reads them.
     """
 
     decoder: Path
@@ -62,6 +64,7 @@ class BoothPlan:
     page_options: tuple[str, ...] = ()
     events: str = ""
     continuous: tuple[str, ...] = ()
+    stimuli: tuple[Path, ...] = ()
 
 
 @dataclass
@@ -106,6 +109,10 @@ class Booth:
             which = ("--stream", f"name='Simulated-EEG' and {here}")
             which += ("--beside", f"starts-with(name,'Simulated-') and {here}")
         find = ("--wait-seconds", "30") if plan.rig else ("--find-seconds", "30")
+        if plan.stimuli:
+            # The player comes later, and may go; another computer's is none of this session.
+            which += ("--player", here)
+            which += tuple(word for path in plan.stimuli for word in ("--stimuli", str(path)))
         self._start("decoder", ("live", "--decoder", str(plan.decoder), *which, *find))
 
     def start_player(self) -> None:

@@ -118,6 +118,7 @@ def run(
             resume=resume,
             simulate_seed=seed,
             simulate_effect=effect,
+            cache=Path(click.get_app_dir("physioemo")) / "stimuli",
         ),
         on_say=_say,
     )
@@ -173,20 +174,27 @@ def _print_outcome(outcome: Any) -> int:
 @session.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--decoder", type=click.Path(path_type=Path), help="Where it lies now, if moved.")
+@click.option(
+    "--stimuli",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File or folder where what was shown lies now, if moved; repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(folder: Path, decoder: Path | None, as_json: bool) -> int:
+def verify(folder: Path, decoder: Path | None, stimuli: tuple[Path, ...], as_json: bool) -> int:
     """Compute every prediction and decision of a session again; exit code 1 if one differs."""
     import json
 
     from physioemo.experiments.session.verify import check_lines, verify_session
 
-    check = verify_session(folder, decoder_folder=decoder)
+    cache = Path(click.get_app_dir("physioemo")) / "stimuli"
+    check = verify_session(folder, decoder_folder=decoder, stimuli=stimuli, cache=cache)
     if as_json:
         click.echo(json.dumps(check.to_dict(), indent=2))
         return 0 if check.passed else 1
     for line in check_lines(check):
         _say(line)
-    named = " but for the gaps named above" if check.gaps else ""
+    named = " but for the gaps named above" if check.all_gaps else ""
     click.echo(
         "Identical" + named + "." if check.passed else "The session does NOT come out again."
     )
@@ -204,5 +212,8 @@ def report(folder: Path, decoder: Path | None, unblind: bool) -> None:
     from physioemo.experiments.session.report import write_session_report
 
     protocol = SessionFolder.open(folder).protocol()
-    out = write_session_report(folder, protocol, decoder_folder=decoder, unblind=unblind)
+    cache = Path(click.get_app_dir("physioemo")) / "stimuli"
+    out = write_session_report(
+        folder, protocol, decoder_folder=decoder, cache=cache, unblind=unblind
+    )
     click.echo(f"Wrote {out}.\nNext: open it in a browser.")

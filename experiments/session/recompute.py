@@ -6,7 +6,7 @@ same stamps, so the same decoder must say the same. What a decoder of several st
 besides is in :mod:`physioemo.experiments.session.recompute_fused`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.live_decoding import LiveDecoding
 from physioemo.experiments.live_outlets import PREDICTIONS, QUALITY, prediction_sample
 from physioemo.experiments.session.recompute_fused import RecomputedFused
+from physioemo.features.stimulus_features import StimulusFeatures
 from physioemo.recording import Recording
 
 __all__ = ["PredictionCheck", "check_predictions"]
@@ -59,7 +60,11 @@ class PredictionCheck:
 
 
 def check_predictions(
-    recording: Recording, decoder: Decoder | FusedDecoder, *, stream: str | None = None
+    recording: Recording,
+    decoder: Decoder | FusedDecoder,
+    *,
+    stream: str | None = None,
+    stimuli: Sequence[StimulusFeatures] = (),
 ) -> PredictionCheck:
     """Compute a recording's predictions again.
 
@@ -71,6 +76,9 @@ def check_predictions(
         The one that predicted.
     stream : str, optional
         Name of the EEG stream that was decoded; by default the one that has the samples.
+    stimuli : sequence of StimulusFeatures
+        The files that were shown, for a decoder that reads them; without one of them what was
+        predicted while it was shown is a gap.
 
     Raises
     ------
@@ -95,7 +103,7 @@ def check_predictions(
     computed = (
         _Recomputed(recording, key, decoder)
         if isinstance(decoder, Decoder)
-        else RecomputedFused(recording, key, decoder)
+        else RecomputedFused(recording, key, decoder, stimuli)
     )
     prior = prediction_sample(decoder.abstention(0.0, "silent"))[0]
     n_identical = n_silent = 0

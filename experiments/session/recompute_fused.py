@@ -5,17 +5,28 @@ family it stands on, by that device's own stamps, and how old the model was told
 offset between clocks is needed. Whether the ages are right is asked of the recording's clocks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from physioemo.errors import CallError, PhysioEmoError
+from physioemo.errors import CallError, DataError, PhysioEmoError
 from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.fused_eeg import EegRows, EegWindow
 from physioemo.experiments.fused_sides import SideFamily
 from physioemo.experiments.fused_streams import CutSide, SideToken
-from physioemo.experiments.live_outlets import QUALITY, prediction_sample, side_channels
+from physioemo.experiments.live_outlets import (
+    QUALITY,
+    prediction_sample,
+    side_channels,
+    stimulus_stands_on,
+)
+from physioemo.experiments.session.recompute_places import LackError, Places
+from physioemo.experiments.session.recompute_player import RecordedPlayer
+from physioemo.features.stimulus_features import StimulusFeatures
+from physioemo.features.stimulus_tokens import StimulusTokens
+from physioemo.features.stimulus_windows import Fed
 from physioemo.recording import Recording
 
 __all__ = ["RecomputedFused"]
@@ -35,8 +46,11 @@ class _Told(NamedTuple):
     age_seconds: float
 
 
-class _LackError(Exception):
-    """What cannot be computed because the recording lacks it."""
+class _Stands(NamedTuple):
+    """What a prediction says it stands on, beside the EEG."""
+
+    sides: dict[str, _Told]
+    shown: tuple[float, Fed] | None
 
 
 class RecomputedFused:
@@ -50,6 +64,8 @@ class RecomputedFused:
         Of the EEG.
     decoder : FusedDecoder
         The one that predicted.
+    stimuli : sequence of StimulusFeatures
+        The files that were shown, for a decoder that reads them.
 
     Raises
     ------
@@ -57,20 +73,31 @@ class RecomputedFused:
         If the recording does not say which tokens were used.
     """
 
-    def __init__(self, recording: Recording, key: str, decoder: FusedDecoder) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        key: str,
+        decoder: FusedDecoder,
+        stimuli: Sequence[StimulusFeatures] = (),
+    ) -> None:
         self.decoder, self.description = decoder, recording.description(key)
         self.stamps = recording[key]["raw_time"].values
         self.lack = ""
         self.differences: list[str] = []
         """A sentence for each age that the recording's clocks do not agree with."""
         self._signal, self._times = recording[key]["signal"], recording[key]["time"].values
-        self._places = _Places(self.stamps)
+        self._places = Places(self.stamps)
         self._told = _told(recording, decoder)
         said = list(self._told.values())
         self._sides = {
-            side.name: _RecordedSide(recording, decoder, side, [told[side.name] for told in said])
+            side.name: _RecordedSide(
+                recording, decoder, side, [told.sides[side.name] for told in said]
+            )
             for side in decoder.sides
         }
+        self._player = None
+        if decoder.stimulus is not None:
+            self._player = RecordedPlayer(recording, decoder.stimulus.layout, stimuli)
         self._first = np.nan
         self._samples: dict[float, np.ndarray | str] = {}
         self._source: Iterator[None] = iter(())
@@ -101,12 +128,14 @@ class RecomputedFused:
                     break
                 try:
                     if lost and self.decoder.context is not None:
-                        raise _LackError(lost)
-                    sides = self._beside(window)
+                        raise LackError(lost)
+                    sides, shown = self._beside(window)
                     # Of times the model knows ages alone: a window that ends at 0 keeps their bits.
-                    said, state = self.decoder.step(window.values, sides, 0.0, state)
+                    said, state = self.decoder.step(
+                        window.values, sides, 0.0, state, stimulus=shown
+                    )
                     self._samples[window.newest_stamp] = prediction_sample(said)[0]
-                except _LackError as error:
+                except LackError as error:
                     lost = str(error)
                     self._samples[window.newest_stamp] = lost
             yield
@@ -114,12 +143,34 @@ class RecomputedFused:
                 break
         self.lack = f"there is a gap between {first:.3f} s and {newest:.3f} s"
 
-    def _beside(self, window: EegWindow) -> dict[str, SideToken | None]:
-        """Return the tokens that a prediction says it stands on."""
+    def _beside(
+        self, window: EegWindow
+    ) -> tuple[dict[str, SideToken | None], StimulusTokens | None]:
+        """Return the tokens that a prediction says it stands on, and what was shown."""
         told = self._told.get((window.first_stamp, window.newest_stamp))
         if told is None:
-            raise _LackError(f"what was used at {window.newest_stamp:.3f} s is not recorded")
-        return {name: self._token(name, one, window) for name, one in told.items()}
+            raise LackError(f"what was used at {window.newest_stamp:.3f} s is not recorded")
+        sides = {name: self._token(name, one, window) for name, one in told.sides.items()}
+        return sides, self._shown(told.shown, window)
+
+    def _shown(self, told: tuple[float, Fed] | None, window: EegWindow) -> StimulusTokens | None:
+        """Return what a prediction says had been shown; its time is that of the window, 0."""
+        at = self._places.of(window.newest_stamp)
+        if told is None or self._player is None or at is None:
+            return None
+        stop, fed = told
+        try:
+            tokens = self._player.tokens(stop, fed)
+        except DataError as error:  # live it could be computed
+            self.differences.append(f"what was shown at {window.newest_stamp:.3f} s: {error}")
+            raise LackError(str(error)) from None
+        off = self._player.time_at(stop) - float(self._times[at])
+        if not abs(off) <= AGE_SECONDS:
+            self.differences.append(
+                f"the end of the window at {window.newest_stamp:.3f} s: the player's clock is "
+                f"{off:+.3f} s from there, as the recording's clocks have it"
+            )
+        return replace(tokens, end_seconds=np.zeros(1))
 
     def _token(self, name: str, told: _Told, window: EegWindow) -> SideToken | None:
         at = self._places.of(window.newest_stamp)
@@ -137,24 +188,8 @@ class RecomputedFused:
         return side.token(told)
 
 
-class _Places:
-    """Where stamps lie among those of a stream, which a device may have set back."""
-
-    def __init__(self, stamps: np.ndarray) -> None:
-        self._order = np.argsort(stamps, kind="stable")
-        self._sorted = stamps[self._order]
-
-    def of(self, stamp: float) -> int | None:
-        """Return the index of the first sample with a stamp; None if there is none."""
-        at = int(np.searchsorted(self._sorted, stamp))
-        found = at < len(self._sorted) and self._sorted[at] == stamp
-        return int(self._order[at]) if found else None
-
-
-def _told(
-    recording: Recording, decoder: FusedDecoder
-) -> dict[tuple[float, float], dict[str, _Told]]:
-    """Return what each prediction says of the families, by the EEG's stamps.
+def _told(recording: Recording, decoder: FusedDecoder) -> dict[tuple[float, float], _Stands]:
+    """Return what each prediction says it stands on, by the EEG's stamps.
 
     Raises
     ------
@@ -169,17 +204,16 @@ def _told(
             f"found no {lacking[0]} in {QUALITY}, expected which tokens the predictions stand on; "
             "record with this version of PhysioEmo"
         )
-    rows = quality["signal"].values.tolist()
-    at = {name: i for i, name in enumerate(names)}
-    return {
-        (row[at["first_stamp"]], row[at["newest_stamp"]]): {
-            side.name: _Told(
-                *(row[at[f"{side.name}_{what}"]] for what in ("first_stamp", "stamp", "age"))
-            )
-            for side in decoder.sides
-        }
-        for row in rows
+    rows = [dict(zip(names, row, strict=True)) for row in quality["signal"].values.tolist()]
+    return {(row["first_stamp"], row["newest_stamp"]): _stands(decoder, row) for row in rows}
+
+
+def _stands(decoder: FusedDecoder, row: Mapping[str, float]) -> _Stands:
+    told = {
+        side.name: _Told(*(row[f"{side.name}_{what}"] for what in ("first_stamp", "stamp", "age")))
+        for side in decoder.sides
     }
+    return _Stands(told, None if decoder.stimulus is None else stimulus_stands_on(row))
 
 
 class _RecordedSide:
@@ -195,7 +229,7 @@ class _RecordedSide:
         self._stamps = recording[key]["raw_time"].values if key else np.empty(0)
         self._times = recording[key]["time"].values if key else np.empty(0)
         self._signal = recording[key]["signal"] if key else None
-        self._places = _Places(self._stamps)
+        self._places = Places(self._stamps)
         self._first = np.nan
         self._tokens: dict[float, SideToken] = {}
         self._source: Iterator[None] = iter(())
@@ -205,7 +239,7 @@ class _RecordedSide:
         """Return the recording's time of the sample with a stamp."""
         at = self._places.of(stamp)
         if at is None:
-            raise _LackError(f"{self.side.name} at {stamp:.3f} s is not recorded")
+            raise LackError(f"{self.side.name} at {stamp:.3f} s is not recorded")
         return float(self._times[at])
 
     def token(self, told: _Told) -> SideToken:
@@ -217,7 +251,7 @@ class _RecordedSide:
         while wanted not in self._tokens and next(self._source, self) is not self:
             pass
         if wanted not in self._tokens:
-            raise _LackError(self._why)
+            raise LackError(self._why)
         found = self._tokens[wanted]
         return SideToken(found.values, found.present, -told.age_seconds, wanted)
 

@@ -40,6 +40,7 @@ def write_session_report(
     protocol: Protocol,
     *,
     decoder_folder: str | Path | None = None,
+    cache: str | Path | None = None,
     unblind: bool = False,
 ) -> Path:
     """Write ``report.html`` into a session's folder; it needs no other file.
@@ -54,6 +55,8 @@ def write_session_report(
         What was declared.
     decoder_folder : str or Path, optional
         Where the decoder lies now, if it was moved.
+    cache : str or Path, optional
+        Folder of decoded stimuli.
     unblind : bool
         Show the arm of a blinded session.
 
@@ -71,7 +74,7 @@ def write_session_report(
     """
     blinded = protocol.loop.blinded and not unblind
     story = tell_story(path, blinded=blinded)
-    check = verify_session(path, decoder_folder=decoder_folder)
+    check = verify_session(path, decoder_folder=decoder_folder, cache=cache)
     facts = story.facts
     with report_style():
         page = render_page(
@@ -105,9 +108,9 @@ def _verdict(story: SessionStory, check: SessionCheck) -> Iterator[Note]:
         tone,
     )
     if check.passed:
-        rest = "; what cannot be computed is named below" if check.gaps else ""
+        rest = "; what cannot be computed is named below" if check.all_gaps else ""
         text = f"Computed again from the recording, every decision is identical{rest}."
-        yield Note(text, "warning" if check.gaps else "good")
+        yield Note(text, "warning" if check.all_gaps else "good")
     else:
         yield Note("Computed again, decisions come out DIFFERENTLY; see below.", "warning")
     if len(story.latency_seconds):
@@ -280,7 +283,7 @@ def _check_blocks(check: SessionCheck) -> list[Block]:
         Note(f"{check.n_identical} of {plural(check.n_decisions, 'decision')} identical."),
     ]
     wrong = [*check.differences, *(d for c in check.predictions.values() for d in c.differences)]
-    lacking = [*check.gaps, *(g for c in check.predictions.values() for g in c.gaps)]
+    lacking = check.all_gaps
     blocks += [Note(text, "warning") for text in wrong]
     return blocks + [Note(f"Cannot be computed: {text}.", "missing") for text in lacking]
 

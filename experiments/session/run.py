@@ -28,6 +28,7 @@ from physioemo.experiments.session.plan import PlannedStep
 from physioemo.experiments.session.policies import find_policy
 from physioemo.experiments.session.policy_state import PolicyState
 from physioemo.experiments.session.protocol import Protocol, read_protocol
+from physioemo.experiments.session.session_stimuli import read_stimuli, reading_seconds
 from physioemo.experiments.session.verify import session_events
 from physioemo.experiments.session.yoke import write_decisions
 from physioemo.fingerprint import package_versions
@@ -66,6 +67,8 @@ class SessionOptions:
         Who the simulated participant is.
     simulate_effect : float
         How much affect shows in the simulated signals.
+    cache : Path, optional
+        Folder of decoded stimuli: the one where ``physioemo live`` keeps them.
     """
 
     participant: str = ""
@@ -79,6 +82,7 @@ class SessionOptions:
     resume: bool = False
     simulate_seed: int = 0
     simulate_effect: float = 1.0
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,8 @@ def run_session(
     if options.rig is not None:
         refuse_missing_pointer(protocol.ratings, headless=options.headless)
     _check_rig(options, on_say)
-    facts = _facts(protocol, decoder, Path(decoder_folder), options)
+    stimuli = read_stimuli(protocol, decoder, options.cache, on_say)
+    facts = _facts(protocol, decoder, Path(decoder_folder), options) | {"stimuli": stimuli}
     out = Path(out)
     if options.resume:
         folder = SessionFolder.open(out)
@@ -164,14 +169,15 @@ def run_session(
         simulated=options.rig is None,
     )
     plan = _plan(protocol, Path(decoder_folder), options, folder)
-    booth = Booth(replace(plan, events=outlet.source_id), folder, on_say)
+    plan = replace(plan, events=outlet.source_id, stimuli=tuple(map(Path, stimuli.values())))
+    booth = Booth(plan, folder, on_say)
     operator = EventEar(OPERATOR)
     booth.on_problem = lambda text: _tell_problem(outlet, on_say, text)
     reason, codes = "it did not begin", {}
     try:
         on_say("starting the decoder, the player and the page")
         booth.start_sources()
-        ear = PredictionEar(decoder.id, _FIND_SECONDS)
+        ear = PredictionEar(decoder.id, _FIND_SECONDS + reading_seconds(stimuli))
         _wait_for_page(booth, operator, on_say)
         booth.start_recorder()
         on_say(f"recording {booth.recording}")
@@ -211,18 +217,11 @@ def _session_decoder(folder: str | Path) -> Decoder | FusedDecoder:
     Raises
     ------
     CallError
-        If it sees later windows, or reads what is shown.
+        If it sees later windows.
     """
     decoder = load_decoder(folder)
-    if isinstance(decoder, Decoder):
-        return decoder
-    require_causal(decoder.network)
-    if decoder.stimulus is not None:
-        raise CallError(
-            f"found a decoder that reads what is shown in {folder}, expected one of the "
-            "participant's signals alone: what was shown is not computed again from a session's "
-            "recording; train without --stimuli for sessions"
-        )
+    if isinstance(decoder, FusedDecoder):
+        require_causal(decoder.network)
     return decoder
 
 
@@ -292,7 +291,7 @@ def _facts(
 
 def _told(facts: Mapping[str, Any], protocol: Protocol) -> dict[str, Any]:
     """Return what the stream of events says at the beginning: all but what is long."""
-    told = {k: v for k, v in facts.items() if k not in ("rig", "versions")}
+    told = {k: v for k, v in facts.items() if k not in ("rig", "versions", "stimuli")}
     calibration = protocol.calibration
     return {
         **told,

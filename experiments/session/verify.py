@@ -5,7 +5,7 @@ named as a gap; what comes out differently is a difference, and the session did 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from physioemo.experiments.session.person import Person
 from physioemo.experiments.session.policies import decide
 from physioemo.experiments.session.policy_state import PolicyState
 from physioemo.experiments.session.recompute import PredictionCheck, check_predictions
+from physioemo.experiments.session.session_stimuli import shown_stimuli
 from physioemo.prediction import DIMENSIONS
 from physioemo.recording import Recording
 from physioemo.store import open_recording
@@ -64,6 +65,11 @@ class SessionCheck:
         """Whether nothing came out differently, and something was there to compare."""
         same = all(check.passed for check in self.predictions.values())
         return same and not self.differences and self.n_identical == self.n_decisions
+
+    @property
+    def all_gaps(self) -> list[str]:
+        """What cannot be computed, of the session and of its predictions, a sentence each."""
+        return [*self.gaps, *(g for found in self.predictions.values() for g in found.gaps)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary."""
@@ -101,7 +107,13 @@ def heard_in(recording: Recording, decoder_id: str) -> list[Heard]:
     return heard
 
 
-def verify_session(path: str | Path, *, decoder_folder: str | Path | None = None) -> SessionCheck:
+def verify_session(
+    path: str | Path,
+    *,
+    decoder_folder: str | Path | None = None,
+    stimuli: Sequence[str | Path] = (),
+    cache: str | Path | None = None,
+) -> SessionCheck:
     """Compute every prediction and every decision of a session again.
 
     Parameters
@@ -110,6 +122,11 @@ def verify_session(path: str | Path, *, decoder_folder: str | Path | None = None
         Folder of ``physioemo session run``.
     decoder_folder : str or Path, optional
         Where the decoder lies now, if it was moved.
+    stimuli : sequence of str or Path
+        Files, or folders of files, where those that were shown lie now, if they were moved; they
+        are known by their SHA-256.
+    cache : str or Path, optional
+        Folder of decoded stimuli.
 
     Returns
     -------
@@ -118,7 +135,7 @@ def verify_session(path: str | Path, *, decoder_folder: str | Path | None = None
     Raises
     ------
     CallError
-        If it is no session, or there is no recording in it.
+        If it is no session, there is no recording in it, or nothing at a path of the stimuli.
     CheckpointError
         If the decoder is not there any more.
     """
@@ -140,7 +157,8 @@ def verify_session(path: str | Path, *, decoder_folder: str | Path | None = None
         if _has(recording, PREDICTIONS) and _has(recording, QUALITY):
             source_id = recording.description(recording.key(PREDICTIONS)).source_id
             used = next((d for i, d in decoders.items() if source_id.endswith(i)), decoders[""])
-            check.predictions[name] = check_predictions(recording, used)
+            shown = shown_stimuli(recording, used, facts, stimuli, cache)
+            check.predictions[name] = check_predictions(recording, used, stimuli=shown)
         else:
             check.gaps.append(f"{name} has no predictions")
         chain.follow(name, recording)

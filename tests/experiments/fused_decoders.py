@@ -13,6 +13,7 @@ from physioemo.experiments.fused_streams import SideToken, recording_side
 from physioemo.experiments.fused_training_data import bound_sides
 from physioemo.experiments.training import StudyConfig, shared_recipe
 from physioemo.features.artefact_gate import ArtefactGate
+from physioemo.features.stimulus_tokens import STIMULUS_SCALARS
 from physioemo.models.fused import FusedModel
 from physioemo.recording import Recording
 from tests.simulated import simulated_recording
@@ -46,7 +47,7 @@ def recording(tmp_path_factory):
     return Recording(xr.DataTree.from_dict(changed))
 
 
-def made(recording, choices=CHOICES, *, prior=0.5):
+def made(recording, choices=CHOICES, *, prior=0.5, stimulus=None):
     """Return a fused decoder with random weights, whose scalers have seen the recording."""
     config = StudyConfig()
     recipe, ch_names = shared_recipe({"a": recording}, config)
@@ -58,6 +59,9 @@ def made(recording, choices=CHOICES, *, prior=0.5):
         scalers[side.name] = FamilyScaler.fit(np.array(tokens))
     encoders = {EEG: encoder_of("de", (32, len(recipe.bands)), "tiny")}
     encoders |= {s.name: encoder_of(s.name, (s.n_values,), "tiny") for s in sides}
+    if stimulus is not None:
+        encoders |= stimulus.encoders("tiny")
+        scalers["stimulus"] = FamilyScaler.fit(rng.normal(0.0, 1.0, (50, len(STIMULUS_SCALARS))))
     torch.manual_seed(0)
     n = len(config.dimensions)
     return FusedDecoder(
@@ -65,6 +69,7 @@ def made(recording, choices=CHOICES, *, prior=0.5):
         ch_names=ch_names,
         dimensions=config.dimensions,
         sides=sides,
+        stimulus=stimulus,
         scalers=scalers,
         model=FusedModel(encoders=encoders, dimensions=config.dimensions).eval(),
         temperature=np.full(n, 1.5),

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 
 from physioemo.errors import CallError
-from physioemo.experiments import fused_run
+from physioemo.experiments import clocked_inlet
 from physioemo.experiments.fused_context import RunningBag, WindowContext
 from physioemo.experiments.fused_live import FusedLive
 from physioemo.experiments.fused_sides import SideChoice
@@ -247,7 +247,7 @@ def test_a_session_refuses_what_it_could_not_compute_again(source, decoder, tmp_
         context="offline-transformer", in_dim=width, dimensions=decoder.dimensions, preset="tiny"
     )
     for refused, told in (
-        (replace(decoder, stimulus=StimulusChoice(("video",))), "train without --stimuli for"),
+        (replace(decoder, stimulus=StimulusChoice(("video",))), "and texts alone in the protocol"),
         (
             replace(decoder, context=WindowContext(later, 4)),
             "for offline use only, which sees later",
@@ -265,11 +265,11 @@ def test_an_offset_of_a_slow_answer_is_not_believed_and_that_of_another_clock_is
     answers = iter([(0.0, 5.0, 1e-4), (0.0, 5.04, 0.1), None, (0.0, 5.0003, 3e-4), (0.0, 9.0, 0.1)])
     now = SimpleNamespace(seconds=0.0)
     clock = SimpleNamespace(monotonic=lambda: now.seconds)
-    monkeypatch.setattr(fused_run, "time", clock)
-    monkeypatch.setattr(fused_run, "clock_offset", lambda *_, **options: next(answers))
-    monkeypatch.setattr(fused_run, "pull", lambda *_, **options: (np.ones((1, 4)), np.ones(1)))
+    monkeypatch.setattr(clocked_inlet, "time", clock)
+    monkeypatch.setattr(clocked_inlet, "clock_offset", lambda *_, **options: next(answers))
+    monkeypatch.setattr(clocked_inlet, "pull", lambda *_, **options: (np.ones((1, 4)), np.ones(1)))
     inlet = SimpleNamespace(info=lambda: SimpleNamespace(uid=lambda: "a"))
-    ear, offsets = fused_run.ClockedInlet(inlet, eeg_description()), []
+    ear, offsets = clocked_inlet.ClockedInlet(inlet, eeg_description()), []
     for seconds in (0.0, 3.0, 6.0, 12.0, 13.0, 19.0):  # after no answer it is asked again soon
         now.seconds = seconds
         ear.pull()

@@ -314,6 +314,19 @@ def test_a_file_is_decoded_once_whatever_it_is_called(tmp_path, rng, counted):
     assert list(stimulus_library([tmp_path / "b.mkv"], None)) == [first.sha256]
 
 
+def test_a_mapped_file_is_the_same_and_stays_on_disk(tmp_path, rng, counted):
+    noise_file(tmp_path / "a.mkv", rng)
+    first = cached(tmp_path / "a.mkv", tmp_path / "cache", mapped=True)
+    for mapped in (first, cached(tmp_path / "a.mkv", tmp_path / "cache", mapped=True)):
+        assert same(mapped, cached(tmp_path / "a.mkv", tmp_path / "cache"))
+        assert isinstance(mapped.fbank.base, np.memmap) and not mapped.fbank.flags.writeable
+    assert len(counted) == 1
+    picture = np.zeros((32, 32, 3), np.uint8)
+    write_media(tmp_path / "b.mkv", pictures=[picture] * 5, seconds=np.arange(5) / 5)
+    silent = cached(tmp_path / "b.mkv", tmp_path / "cache", mapped=True)
+    assert same(silent, cached(tmp_path / "b.mkv", tmp_path / "cache")) and not len(silent.fbank)
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign", "pickle"])
 def test_a_damaged_cache_is_told_and_made_anew(tmp_path, rng, counted, damage):
     noise_file(tmp_path / "a.mkv", rng)
