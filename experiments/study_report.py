@@ -393,7 +393,7 @@ def _methods(results: dict[str, Any]) -> str:
         f"Protocol: {results['protocol']}, {plural(results['n_folds'], 'fold')}, seed "
         f"{study['seed']}. Scaling, imputation, penalties and early stopping used training "
         f"windows only{' after SMOTE' if study.get('resample') == 'smote' else ''}{promised}. "
-        f"Window {said} were averaged by trial{median}; scores are {of}, beside those of the trivial "
-        f"baseline{permuted if runs else ''}. PhysioEmo "
+        f"Window {said} were averaged by trial{median}; scores are {of}, beside those of the "
+        f"trivial baseline{permuted if runs else ''}. PhysioEmo "
         f"{results['versions']['physioemo']}, configuration {results['config_hash']}."
     )
