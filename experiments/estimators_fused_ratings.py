@@ -66,7 +66,7 @@ batch_size, learning_rate, weight_decay, label_smoothing, patience, device, seed
         train, chosen = training_rows(len(values), groups, validation, seed=self.seed)
         require_several_ratings(ratings[train])
         self.feature_shape_ = values.shape[1:]
-        self.prior_ = float(ratings[train].mean())
+        self.prior_, self.spread_ = float(ratings[train].mean()), float(ratings[train].std())
         # The model has classes that are never learned nor asked for.
         codes = (ratings > self.prior_).astype(int)
         self._learn(values, codes, train, chosen, ratings, _OF_RATINGS_ALONE)
@@ -89,6 +89,17 @@ batch_size, learning_rate, weight_decay, label_smoothing, patience, device, seed
         values = self._features(X, channel_mask)
         mean, _, abstain = self._said_ratings(values)
         return np.where(abstain, self.prior_, mean)
+
+    def predict_spread(self, X: Any, *, channel_mask: Any = None) -> np.ndarray:
+        """Return the standard deviation of what is said of each window, shape (window,).
+
+        Parameters
+        ----------
+        X, channel_mask
+            As in :meth:`predict`.
+        """
+        _, sd, abstain = self._said_ratings(self._features(X, channel_mask))
+        return np.where(abstain, self.spread_, sd)
 
     def predict_from(self, X: Any, families: Sequence[str]) -> np.ndarray:
         """Rating of each window (window,) if only some families were there.

@@ -123,6 +123,8 @@ def _print_plan(declared: Any, jobs: int) -> None:
 
 def print_results(results: dict[str, Any]) -> None:
     """Print each model beside its baselines."""
+    from physioemo.experiments.study_trust_blocks import trust_line
+
     stamp = "  LEAKY" if results["leaky"] else ""
     stamp += "  SIMULATED or SYNTHETIC" if results["simulated"] else ""
     click.echo(f"{results['study']['name']}: {results['protocol']}{stamp}")
@@ -137,6 +139,8 @@ def print_results(results: dict[str, Any]) -> None:
         click.echo(f"{dimension}")
         for label, scores in content["models"].items():
             click.echo(f"  {label:<28} {_line(scores, results['headline'])}")
+            if "trust" in scores:
+                click.echo(f"  {'':<28} {trust_line(scores['trust'])}")
     for label, why in results.get("offline", {}).items():
         click.echo(f"Offline only: {label}, {why}.")
 

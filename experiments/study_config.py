@@ -2,12 +2,13 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from physioemo.errors import CallError, RecordingNotFoundError
 from physioemo.experiments.estimators import build_estimator, find_estimator
+from physioemo.experiments.fused_trust import TrustChoice
 from physioemo.experiments.protocols import DEFAULT_PROTOCOL, find_protocol
 from physioemo.experiments.study_fields import (
     check_keys,
@@ -18,6 +19,7 @@ from physioemo.experiments.study_fields import (
     unknown,
 )
 from physioemo.experiments.study_fused_options import check_fused
+from physioemo.experiments.study_trust import check_trust, read_trust
 from physioemo.experiments.targets import Target
 from physioemo.fingerprint import config_fingerprint
 
@@ -27,7 +29,17 @@ RESAMPLERS = ("none", "smote")
 PREPARATIONS = ("features", "paper-exact")
 
 _SECTIONS = {
-    "": ("name", "description", "seed", "data", "target", "protocol", "models", "evaluation"),
+    "": (
+        "name",
+        "description",
+        "seed",
+        "data",
+        "target",
+        "protocol",
+        "models",
+        "evaluation",
+        "trust",
+    ),
     "data": ("stores", "families", "dataset", "preparation", "recipe"),
     "evaluation": (
         "n_permutations",
@@ -143,6 +155,8 @@ class Study:
         For the report.
     keep_models : bool
         Whether the trained models are kept; it changes no number, so the hash leaves it out.
+    trust : TrustChoice or None
+        What is promised of every model, on groups of its own; nothing by default.
     """
 
     name: str
@@ -161,6 +175,7 @@ class Study:
     preparation: Preparation | None = None
     description: str = ""
     keep_models: bool = False
+    trust: TrustChoice | None = None
 
     def __post_init__(self) -> None:
         if self.resample not in RESAMPLERS:
@@ -198,6 +213,7 @@ class Study:
                 )
         if self.modalities and self.modalities not in labels:
             raise unknown("the model for modalities", self.modalities, labels)
+        check_trust(self)
 
     def _check_joint(self, model: ModelChoice) -> None:
         """Refuse what cannot be predicted together."""
@@ -232,6 +248,7 @@ class Study:
             "maps": self.maps,
             **({"modalities": self.modalities} if self.modalities else {}),
             "preparation": self.preparation.to_dict() if self.preparation else None,
+            **({"trust": asdict(self.trust)} if self.trust else {}),
         }
 
     @property
@@ -314,6 +331,7 @@ def _study(
         n_permutations=count(evaluation, Study.n_permutations),
         reference=typed(evaluation, "reference", str, ""),
         keep_models=flag(evaluation, "keep_models"),
+        trust=read_trust(content),
     )
 
 

@@ -16,6 +16,7 @@ from physioemo.experiments.study_config import ModelChoice, Study
 from physioemo.experiments.study_data import Groups, StudyData, open_study_data
 from physioemo.experiments.study_fused_options import learns_ratings, reads_trials
 from physioemo.experiments.study_stimuli import check_pretrained, check_stimuli, protocol_options
+from physioemo.experiments.study_trust import require_enough
 from physioemo.experiments.targets import Target
 from physioemo.experiments.trial_sequences import require_one_hop
 
@@ -112,6 +113,10 @@ def load_inputs(study: Study) -> StudyInputs:
     _check_folds(inputs)
     if any(reads_trials(m) for m in study.models):
         require_one_hop(inputs.groups)
+    for column in range(len(inputs.columns)):
+        rated = inputs.rated(column)
+        for k, (train, _) in enumerate(inputs.folds):
+            require_enough(study, inputs.groups, train[rated[train]], k)
     readers = {m.label: _read_families(m, study) for m in study.models}
     leaks = (*check_stimuli(study, inputs, readers), *check_pretrained(study, inputs))
     return replace(inputs, leaks=leaks)

@@ -17,10 +17,10 @@ from physioemo.atomic_file import new_path
 from physioemo.errors import CallError, PhysioEmoError
 from physioemo.experiments.estimator_inputs import training_rows
 from physioemo.experiments.estimators import build_estimator, find_estimator
-from physioemo.experiments.protocols import find_protocol
 from physioemo.experiments.smote import smote
 from physioemo.experiments.study_config import ModelChoice, Study
 from physioemo.experiments.study_data import Groups
+from physioemo.experiments.study_groups import kept_whole, names_of
 from physioemo.experiments.study_inputs import (
     StudyInputs,
     features_for,
@@ -31,6 +31,7 @@ from physioemo.experiments.study_inputs import (
 from physioemo.experiments.study_joint import ALL_COLUMNS, permuted_for, rated_rows
 from physioemo.experiments.study_models import is_kept, keep_model
 from physioemo.experiments.study_order import ordered_options
+from physioemo.experiments.study_trust import Said, fold_promises, trust_parts
 
 __all__ = [
     "TRUE_LABELS",
@@ -139,7 +140,7 @@ def run_job(job: Job, study: Study, folder: Path) -> dict[str, Any]:
         with threadpool_limits(limits=None if networks else 1):
             inputs = _inputs_of(key)
             out = folder.parent if keeps else None
-            rows, predicted, fold_of, notes = _predictions(job, study, inputs, out)
+            rows, predicted, promised, fold_of, notes = _predictions(job, study, inputs, out)
     except PhysioEmoError as error:
         model = study.models[job.model].label
         wrong_call = isinstance(error, CallError)
@@ -149,6 +150,7 @@ def run_job(job: Job, study: Study, folder: Path) -> dict[str, Any]:
             file,
             rows=rows,
             predicted=predicted,
+            promised=promised,
             fold=fold_of,
             notes=np.array(json.dumps(notes)),
         )
@@ -162,16 +164,16 @@ def _all_kept(job: Job, study: Study, folder: Path) -> bool:
 
 
 def load_job(job: Job, folder: Path) -> dict[str, Any]:
-    """Return what a job wrote: ``rows``, ``predicted``, ``fold``, ``notes``."""
+    """Return what a job wrote: ``rows``, ``predicted``, ``promised``, ``fold``, ``notes``."""
     with np.load(folder / f"{job.name}.npz", allow_pickle=False) as file:
-        content = {name: file[name] for name in ("rows", "predicted", "fold")}
+        content = {name: file[name] for name in ("rows", "predicted", "promised", "fold")}
         return {**content, "notes": json.loads(str(file["notes"]))}
 
 
 def _predictions(
     job: Job, study: Study, inputs: StudyInputs, out: Path | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-    """Return the windows that were tested, what was said of them, their fold, notes per fold.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    """Return the windows that were tested, what was said and promised of them, folds, notes.
 
     Of a joint model (window, dimension, class) was said, of others (window, class). The models
     are kept in the study's folder `out`, if it is given.
@@ -186,10 +188,12 @@ def _predictions(
         if ratings is not None and not model.joint:
             # A trial gets the rating and the class of the same other trial.
             ratings = ratings[permuted_rows(inputs, job.column, job.permutation, study.seed)]
-    fits, tests = [], []
+    fits, tests, parts = [], [], []
     for fold in job.folds:
         train, test = (rows[rated[rows]] for rows in inputs.folds[fold])
-        fits.append(_fit_arguments(study, model, inputs, features, y, train, fold, ratings))
+        parts.append(trust_parts(study, inputs.groups, train))
+        learned = parts[-1][0]
+        fits.append(_fit_arguments(study, model, inputs, features, y, learned, fold, ratings))
         tests.append(test)
     # Folds without a rated window to test have nothing to say.
     kept = [k for k, test in enumerate(tests) if len(test)]
@@ -201,14 +205,22 @@ def _predictions(
         said_of(estimator, features[tests[k]], inputs.groups.take(tests[k]))
         for estimator, k in zip(fitted, kept, strict=True)
     ]
+    notes = [_notes(e, job.folds[k]) for e, k in zip(fitted, kept, strict=True)]
+    promised = [np.empty((len(tests[k]), 0)) for k in kept]
+    if study.trust is not None and job.permutation == TRUE_LABELS:
+        for n, (estimator, k) in enumerate(zip(fitted, kept, strict=True)):
+            tested = Said(said[n], spread_of(estimator, features[tests[k]]))
+            promised[n], notes[n]["trust"] = _promises(
+                study, inputs, estimator, features, y, parts[k], tested
+            )
     rows = [tests[k] for k in kept]
     fold_of = [np.full(len(tests[k]), job.folds[k]) for k in kept]
-    notes = [_notes(e, job.folds[k]) for e, k in zip(fitted, kept, strict=True)]
     n_columns = max(1, len(inputs.classes))
     shape = (0, len(inputs.columns), n_columns) if model.joint else (0, n_columns)
     return (
         np.concatenate([np.empty(0, int), *rows]),
         np.concatenate([np.empty(shape), *said]),
+        np.concatenate(promised) if promised else np.empty((0, 0)),
         np.concatenate([np.empty(0, int), *fold_of]),
         notes,
     )
@@ -244,7 +256,7 @@ def fit_folds(
     fits = []
     for fold in folds:
         train = inputs.folds[fold][0]
-        train = train[rated[train]]
+        train, _ = trust_parts(study, inputs.groups, train[rated[train]])
         fits.append(_fit_arguments(study, choice, inputs, features, y, train, fold, ratings))
     return _fitted(choice, study, fits, list(folds))
 
@@ -273,17 +285,28 @@ def _fit_arguments(
 
 
 def _inner_groups(study: Study, inputs: StudyInputs, train: np.ndarray) -> np.ndarray:
-    """Return what validation inside training keeps whole: as the protocol does outside."""
-    row = find_protocol(study.protocol)
     groups = inputs.groups.take(train)
-    if row.leaky:
-        return np.arange(len(train)).astype(str).astype(object)
-    many = len(set(groups.person.tolist())) > 2
-    if "subject" in row.disjoint and many:
-        return groups.person
-    if "stimulus" in row.disjoint and all(groups.stimulus):
-        return groups.stimulus
-    return groups.trial_id
+    return names_of(groups, kept_whole(study, groups))
+
+
+def _promises(
+    study: Study,
+    inputs: StudyInputs,
+    estimator: Any,
+    features: np.ndarray,
+    y: np.ndarray,
+    parts: tuple[np.ndarray, np.ndarray],
+    tested: Said,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return what is promised of tested windows, fitted on the second of the training parts."""
+    apart = parts[1]
+    unit = kept_whole(study, inputs.groups.take(np.concatenate(parts)))
+    of_learned, of_apart = (names_of(inputs.groups.take(rows), unit) for rows in parts)
+    found = Said(
+        said_of(estimator, features[apart], inputs.groups.take(apart)),
+        spread_of(estimator, features[apart]),
+    )
+    return fold_promises(study, found, y[apart], of_apart, of_learned, tested)
 
 
 def _resampled(
@@ -340,6 +363,13 @@ def said_of(estimator: Any, features: np.ndarray, groups: Groups) -> np.ndarray:
     if hasattr(estimator, "predict_proba"):
         return np.asarray(estimator.predict_proba(features, **places(estimator, groups)), float)
     return np.asarray(estimator.predict(features), float)[:, None]
+
+
+def spread_of(estimator: Any, features: np.ndarray) -> np.ndarray | None:
+    """Return the standard deviation of a rating, of a model that says one; else None."""
+    if not hasattr(estimator, "predict_spread"):
+        return None
+    return np.asarray(estimator.predict_spread(features), float)
 
 
 def places(estimator: Any, groups: Groups) -> dict[str, np.ndarray]:

@@ -33,6 +33,7 @@ from physioemo.experiments.study_figures import (
 from physioemo.experiments.study_map_blocks import map_blocks
 from physioemo.experiments.study_modalities import modality_blocks
 from physioemo.experiments.study_order_blocks import order_blocks
+from physioemo.experiments.study_trust_blocks import trust_blocks
 
 __all__ = ["write_study_report"]
 
@@ -147,6 +148,9 @@ def _sections(results: dict[str, Any], folder: Path) -> Iterator[Section]:
             f"dimension-{k}",
             2,
         )
+        if "trust_unit" in results:
+            blocks = trust_blocks(content["models"], results["trust_unit"], _stamp(results))
+            yield Section(f"Promises: {dimension}", tuple(blocks), f"trust-{k}", 2)
         if results.get("maps"):
             yield Section(
                 f"What {results['maps'][dimension]['model']} uses: {dimension}",
@@ -224,7 +228,7 @@ def _score_blocks(results: dict[str, Any]) -> Iterator[Block]:
 
 
 def _shown(results: dict[str, Any], label: str) -> str:
-    """Return what a model is called, and that it is for offline use only if it is."""
+    """Return what a model is called, and whether it is for offline use only."""
     return f"{label} (offline only)" if label in results.get("offline", {}) else label
 
 
@@ -378,6 +382,8 @@ def _methods(results: dict[str, Any]) -> str:
         of = "means over subjects with bootstrap intervals (BCa, 9,999 resamples of subjects)"
     said = "probabilities" if results["classes"] else "ratings"
     joint = [shorten(m["label"]) for m in study["models"] if m.get("joint")]
+    apart = study.get("trust", {}).get("calibration_share")
+    promised = f"; {apart:.0%} of training groups were held out for promises alone" if apart else ""
     together = f" ({', '.join(joint)}: all dimensions in one network)" if joint else ""
     median = "; the class said is their median" if study["target"]["kind"] == "ordinal" else ""
     return (
@@ -386,8 +392,8 @@ def _methods(results: dict[str, Any]) -> str:
         f"{plural(results['n_subjects'], 'subject')} with the models {models}{together}. "
         f"Protocol: {results['protocol']}, {plural(results['n_folds'], 'fold')}, seed "
         f"{study['seed']}. Scaling, imputation, penalties and early stopping used training "
-        f"windows only{' after SMOTE' if study.get('resample') == 'smote' else ''}. Window "
-        f"{said} were averaged by trial{median}; scores are {of}, beside those of the trivial "
-        f"baseline{permuted if runs else ''}. PhysioEmo "
+        f"windows only{' after SMOTE' if study.get('resample') == 'smote' else ''}{promised}. "
+        f"Window {said} were averaged by trial{median}; scores are {of}, beside those of the "
+        f"trivial baseline{permuted if runs else ''}. PhysioEmo "
         f"{results['versions']['physioemo']}, configuration {results['config_hash']}."
     )

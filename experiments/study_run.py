@@ -19,6 +19,7 @@ from physioemo.experiments.pretrained_encoders import pretrained_id
 from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_confusion import write_confusion
 from physioemo.experiments.study_fused_options import offline_models
+from physioemo.experiments.study_groups import names_of
 from physioemo.experiments.study_inputs import StudyInputs, load_inputs
 from physioemo.experiments.study_jobs import (
     TRUE_LABELS,
@@ -32,6 +33,7 @@ from physioemo.experiments.study_joint import ALL_COLUMNS
 from physioemo.experiments.study_maps import n_map_fits, study_maps
 from physioemo.experiments.study_modalities import n_modality_fits, study_modalities
 from physioemo.experiments.study_scores import study_scores
+from physioemo.experiments.study_trust_scores import trust_scores, trust_unit
 from physioemo.fingerprint import config_fingerprint, package_versions
 
 __all__ = ["RESULTS", "StudyPlan", "plan_study", "run_study"]
@@ -182,6 +184,7 @@ def run_study(
         **config,
         **study_scores(study, inputs, _predictions(planned, study, inputs, folder / _JOBS)),
     }
+    _add_trust(results, study, inputs, planned, folder / _JOBS)
     if offline_models(study):
         results["offline"] = offline_models(study)
     if study.maps:
@@ -305,6 +308,28 @@ def _predictions(
         label = study.models[model].label
         for k, of_column in enumerate(np.moveaxis(predicted, 1, 0)):
             yield label, k if joint else column, permutation, of_column, notes
+
+
+def _add_trust(
+    results: dict[str, Any], study: Study, inputs: StudyInputs, planned: list[Job], folder: Path
+) -> None:
+    """Add what was promised of each model and dimension, and what came true."""
+    if study.trust is None:
+        return
+    results["trust_unit"] = unit = trust_unit(study, inputs)
+    groups = inputs.groups
+    for k, model in enumerate(study.models):
+        for column, name in enumerate(inputs.columns):
+            mine = [j for j in planned if (j.model, j.column) == (k, column)]
+            done = [load_job(j, folder) for j in mine if j.permutation == TRUE_LABELS]
+            results["dimensions"][name]["models"][model.label]["trust"] = trust_scores(
+                study,
+                inputs.targets[:, column],
+                groups.person,
+                names_of(groups, unit),
+                groups.trial_id,
+                [(d["rows"], d["predicted"], d["promised"], d["notes"]) for d in done],
+            )
 
 
 def _write_predictions(folder: Path, study: Study, inputs: StudyInputs, planned: list[Job]) -> None:

@@ -88,6 +88,28 @@ def rated_together(n_trials=60, n_windows=3, n_subjects=2, seed=0):
     )
 
 
+def sure_and_unsure(n_trials=80, n_windows=3, n_subjects=4, seed=0, rating=False):
+    """Return trials of which most say their class loudly, and others by chance."""
+    rng = np.random.default_rng(seed)
+    n = n_subjects * n_trials
+    high, loud = rng.permutation(np.arange(n) % 2), rng.random(n) < 0.6
+    told = np.where(loud | (rng.random(n) < 0.5), high, 1 - high)
+    each = np.repeat(np.arange(n), n_windows)
+    values = rng.normal(0, 0.3, (len(each), 4, 3))
+    values[:, :2] += (np.where(loud, 1.5, 0.15) * (2 * told - 1))[each][:, None, None]
+    ratings = np.where(high, 7.0, 3.0)
+    if rating:
+        ratings = np.clip(5 + 2 * np.where(loud, 1.5, 0.15) * (2 * told - 1)
+                          + rng.normal(0, 0.7, n), 1, 9)  # fmt: skip
+    return study_data(
+        values,
+        each % n_trials,
+        10.0 * (each % n_trials) + np.tile(np.arange(n_windows), n),
+        ratings[each],
+        each // n_trials,
+    )
+
+
 def fused(label="", name="concat-mlp", **options):
     """Return a small fused model of the electrodes alone."""
     own = {**QUICK, "families": ["de"], **options}
