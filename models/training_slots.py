@@ -56,13 +56,16 @@ class Room:
     masked: bool
 
     @classmethod
-    def for_all(cls, splits: list[CheckedData], batch_size: int) -> "Room":
-        """Return the room that each of some data sets fits in."""
-        n_validation = max(len(s.validation.tokens) for s in splits)
+    def for_all(
+        cls, splits: list[CheckedData], batch_size: int, *, full_batches: bool = False
+    ) -> "Room":
+        """Return the room that each of some data sets fits in, perhaps none short of a batch."""
+        least = batch_size if full_batches else 1
+        n_validation = max(least, *(len(s.validation.tokens) for s in splits))
         n_validation += -n_validation % min(batch_size, n_validation)
         _, n_tokens, n_features = splits[0].training.tokens.shape
         return cls(
-            max(len(s.training.tokens) for s in splits),
+            max(least, *(len(s.training.tokens) for s in splits)),
             n_validation,
             (n_tokens, n_features),
             splits[0].logit_shape,
