@@ -123,6 +123,9 @@ def _described(results: dict[str, Any]) -> Iterator[str]:
         yield study["description"]
     yield f"Protocol: {results['protocol']}; {plural(results['n_folds'], 'fold')}."
     yield f"Target: {_target_text(study['target'])}."
+    for model in study["models"]:
+        if model.get("options"):
+            yield f"Options of {shorten(model['label'])}: {_options_text(model['options'])}."
     datasets = ", ".join(str(s.get("dataset", "?")) for s in results["sources"])
     yield (
         f"Data: {datasets}; {plural(results['n_windows'], 'window')} of "
@@ -135,8 +138,11 @@ def _target_text(target: dict[str, Any]) -> str:
     text = target["kind"]
     if "dimensions" in target:
         text += f" of {', '.join(target['dimensions'])}"
-    options = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in rest.items())
-    return f"{text} ({options})" if options else text
+    return f"{text} ({_options_text(rest)})" if rest else text
+
+
+def _options_text(options: dict[str, Any]) -> str:
+    return ", ".join(f"{k.replace('_', ' ')} {shorten(str(v))}" for k, v in options.items())
 
 
 def _sections(results: dict[str, Any], folder: Path) -> Iterator[Section]:

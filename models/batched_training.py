@@ -3,7 +3,7 @@
 A subject-dependent study is hundreds of models of one architecture, each with its own windows,
 seed, class weights and early stopping. Alone each is bound by the cost of starting operations;
 together their weights are one array and an operation serves all. Models take slots: when one
-stops early, the next data set takes its place. Numbers are float32 throughout.
+stops early, the next data set takes its place. Numbers are float32 unless a plan says bfloat16.
 
 The results are those of :func:`physioemo.models.training.train_model` one by one, to rounding:
 the same shuffles, token noise and dropout from each model's own seed. On a GPU noise and dropout
@@ -16,7 +16,8 @@ With large batches stacking does not pay on a CPU: there the models are spread o
 import copy
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -121,7 +122,8 @@ def train_models(
         )
     if plan is None:
         plan = _own_plan(architecture, splits, config, place)
-    job = _Job(build, splits, architecture, config, place, on_epoch)
+    reproducible = plan.bfloat16 and place.type == "cpu"
+    job = _Job(build, splits, architecture, config, place, on_epoch, reproducible)
     # Neighbours of one size waste no padding, and the longest does not come last.
     order = sorted(range(len(splits)), key=lambda i: -len(splits[i].training.tokens))
     done: dict[int, TrainedModel] = {}
@@ -129,7 +131,8 @@ def train_models(
         done = _in_processes(job, plan, order)
     rest = [i for i in order if i not in done]
     if rest:
-        done |= _in_slots(job, plan, rest)
+        with _one_thread() if job.reproducible else nullcontext():
+            done |= _in_slots(job, plan, rest)
     return [done[i] for i in range(len(datasets))]
 
 
@@ -143,10 +146,22 @@ class _Job:
     config: TrainingConfig
     device: torch.device
     on_epoch: Callable[[int, dict[str, float]], None] | None
+    reproducible: bool  # to the bit, so that shapes and threads depend on no other model
 
     @property
     def room(self) -> Room:
-        return Room.for_all(self.splits, self.config.batch_size)
+        batch_size = self.config.batch_size
+        return Room.for_all(self.splits, batch_size, full_batches=self.reproducible)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _in_processes(job: _Job, plan: TrainingPlan, order: list[int]) -> dict[int, TrainedModel]:

@@ -87,10 +87,11 @@ class Engine:
                     "post_grad_custom_post_pass": ProductsPass(),
                 },
             )
-            self._step = _guarded(whole(self._whole_step), self._step)
-            self._logits = _guarded(whole(self._eager_logits), self._logits)
+            rounding = "other roundings" if bfloat16 else "the same numbers"
+            self._step = _guarded(whole(self._whole_step), self._step, rounding)
+            self._logits = _guarded(whole(self._eager_logits), self._logits, rounding)
         if cuda_graph:
-            self._step = _guarded(_Graphed(self._step), self._step)
+            self._step = _guarded(_Graphed(self._step), self._step, "the same numbers")
 
     def step(
         self,
@@ -209,7 +210,9 @@ def _adamw(
     return weights * decay - step_size * first / (second.sqrt() / root + EPSILON), first, second
 
 
-def _guarded(fast: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
+def _guarded(
+    fast: Callable[..., Any], plain: Callable[..., Any], rounding: str
+) -> Callable[..., Any]:
     """Return ``fast``, or from its first failure on ``plain``."""
     chosen = fast
 
@@ -223,7 +226,7 @@ def _guarded(fast: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..
             result = plain(*arguments)  # what is wrong with the data is raised here again
             reason = str(error).strip().split("\n")[0][:200]
             warnings.warn(
-                f"training runs uncompiled, at the same numbers: {type(error).__name__} {reason}",
+                f"training runs uncompiled, at {rounding}: {type(error).__name__} {reason}",
                 RuntimeWarning,
                 stacklevel=2,
             )

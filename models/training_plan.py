@@ -9,7 +9,7 @@ import torch
 
 from physioemo.errors import CallError
 
-__all__ = ["TrainingPlan", "training_plan"]
+__all__ = ["TrainingPlan", "bfloat16_plan", "training_plan"]
 
 # On a CPU: up to which batch, how many in one program, whether spread over processes, and why.
 # Measured by benchmarks/bench_training.py.
@@ -39,7 +39,7 @@ class TrainingPlan:
         Whether the step is replayed as one CUDA graph.
     bfloat16 : bool
         Whether matrix products run in bfloat16. It changes the numbers, so no plan is made with
-        it: it has to be asked for.
+        it: it has to be asked for, see :func:`bfloat16_plan`.
     n_processes : int
         Processes of one thread, each with its share of the models one after the other; 1 is this
         process alone.
@@ -91,6 +91,24 @@ def training_plan(
     if place.type == "cuda":
         return _on_gpu(place, n_models, bytes_per_model or _UNKNOWN_BYTES)
     return _on_cpu(batch_size, n_models, n_models * (n_steps or 0))
+
+
+def bfloat16_plan(n_models: int, plan: TrainingPlan | None = None) -> TrainingPlan:
+    """Choose how to train on a CPU in bfloat16: to the same bits, however many models there are.
+
+    Two ways that round a sum differently part soon in bfloat16, where a weight has three digits.
+    So there is one way: each model alone, in a compiled step of one shape and one thread.
+
+    Parameters
+    ----------
+    n_models : int
+        How many models of one architecture there are.
+    plan : TrainingPlan, optional
+        How many processes; as many as there are free threads by default.
+    """
+    n_processes = min(_free_threads(), n_models) if plan is None else plan.n_processes
+    reason = "in bfloat16 there is one way, whatever the number of models"
+    return TrainingPlan(1, True, False, True, n_processes, reason)
 
 
 def _on_cpu(batch_size: int, n_models: int, total_steps: int) -> TrainingPlan:

@@ -82,7 +82,7 @@ class TrainingProcesses:
     ) -> None:
         self._peers: list[_Peer] = []
         skeleton = copy.deepcopy(model).to("meta")
-        n_threads = max(1, torch.get_num_threads() // n_processes)
+        n_threads = 1 if bfloat16 else max(1, torch.get_num_threads() // n_processes)
         setting = Setting(skeleton, room, config, n_threads, compiled, bfloat16)
         try:
             for _ in range(n_processes):

@@ -56,14 +56,17 @@ class Room:
     masked: bool
 
     @classmethod
-    def for_all(cls, splits: list[CheckedData], batch_size: int) -> "Room":
-        """Return the room that each of some data sets fits in."""
+    def for_all(
+        cls, splits: list[CheckedData], batch_size: int, *, full_batches: bool = False
+    ) -> "Room":
+        """Return the room that each of some data sets fits in, perhaps none short of a batch."""
+        least = batch_size if full_batches else 1
         checks = [s.validation for s in splits if s.validation is not None]
-        n_validation = max((len(v.tokens) for v in checks), default=0)
+        n_validation = max((max(least, len(v.tokens)) for v in checks), default=0)
         n_validation += -n_validation % max(1, min(batch_size, n_validation))
         _, n_tokens, n_features = splits[0].training.tokens.shape
         return cls(
-            max(len(s.training.tokens) for s in splits),
+            max(least, *(len(s.training.tokens) for s in splits)),
             n_validation,
             (n_tokens, n_features),
             splits[0].logit_shape,

@@ -224,6 +224,17 @@ def test_many_fitted_together_are_those_fitted_alone():
         fit_together([quick("deepsets"), quick("mlp")], fits[:2])
 
 
+def test_bfloat16_is_refused_where_it_cannot_be():
+    X, y = features("mlp"), targets("mlp")
+    with pytest.raises(CallError, match="precision = 'half', expected one of float32, bfloat16"):
+        quick("mlp", precision="half").fit(X, y)
+    with pytest.raises(CallError, match="'bfloat16' on the device 'cuda', expected 'cpu'; leave"):
+        quick("mlp", precision="bfloat16", device="cuda").fit(X, y)
+    for name in ("logistic", "eegnet", "fused-transformer"):
+        with pytest.raises(CallError, match=f"estimator '{name}' takes no option 'precision'"):
+            quick(name, precision="bfloat16")
+
+
 @pytest.mark.parametrize("name", ["deepsets", "intercortical"])
 def test_a_window_without_electrodes_gets_the_shares_of_training(name):
     X, y = features(name), targets(name)

@@ -6,6 +6,8 @@ from scipy.stats import binomtest
 
 from physioemo.experiments.estimator_inputs import connectivity_tokens
 from physioemo.experiments.estimators import ESTIMATORS, build_estimator
+from physioemo.experiments.estimators_torch import fit_together
+from physioemo.models.training_plan import TrainingPlan
 
 TOKEN_MODELS = ("logistic", "svm", "mlp", "deepsets", "intercortical")
 RAW_MODELS = ("eegnet", "shallow", "conformer")
@@ -60,6 +62,20 @@ def pointer(n_windows, seed, n_targets=12):
 @pytest.mark.parametrize("name", TOKEN_MODELS)
 def test_a_band_power_effect_is_found(name):
     assert score(name, band_power(600, 1), band_power(500, 2)) > 0.9
+
+
+@pytest.mark.slow
+def test_in_bfloat16_it_is_found_too_alike_alone_and_together():
+    options = {"precision": "bfloat16", "n_epochs": 10}
+    (X, y), (held_out, z) = band_power(600, 1), band_power(500, 2)
+    fits = [{"X": X, "y": y}, {"X": X[:200], "y": y[:200]}]
+    alone, *together = (build_estimator("mlp", "small", **options) for _ in range(3))
+    probability = alone.fit(X, y).predict_proba(held_out)
+    fit_together(together, fits, plan=TrainingPlan(2))
+    np.testing.assert_array_equal(together[0].predict_proba(held_out), probability)
+    assert (alone.predict(held_out) == z).mean() > 0.9
+    default = build_estimator("mlp", "small", n_epochs=10).fit(X, y).predict_proba(held_out)
+    assert 0 < np.abs(probability - default).max() < 0.2
 
 
 @pytest.mark.parametrize("name", [*TOKEN_MODELS, "majority"])

@@ -81,6 +81,14 @@ def test_every_kind_of_study_has_a_page_without_words_for_nothing(tmp_path, n_su
     assert ("there is no interval" in said) == (n_subjects == 1)
 
 
+def test_options_of_a_model_are_told(tmp_path):
+    found = results()
+    found["study"]["models"][1]["options"] = {"precision": "bfloat16", "n_epochs": 7}
+    said = text_of(write_study_report(found, tmp_path))
+    assert "Options of b: precision bfloat16, n epochs 7." in said
+    assert "Options of a" not in said
+
+
 def test_scores_that_are_missing_are_dashes(tmp_path):
     found = results()
     for scores in found["dimensions"]["valence"]["models"].values():
