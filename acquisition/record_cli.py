@@ -1,6 +1,5 @@
 """What ``record`` does with a rig, and by remote control."""
 
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import click
 
+from physioemo.core_cli import in_shell
 from physioemo.errors import CallError, StoreError
 from physioemo.overrides import Overrides
 
@@ -93,12 +93,6 @@ def refuse_contradictions(
             "found --remote-control with --overwrite, expected one; a remote client may not "
             "replace recordings"
         )
-
-
-def in_shell(path: Path) -> str:
-    """Return a path as it is typed: in quotes if it holds a space or a sign of the shell."""
-    text = str(path)
-    return text if re.fullmatch(r"[\w@%+=:,./\\-]+", text) else f'"{text}"'
 
 
 def refuse_unsealed(out: Path) -> None:

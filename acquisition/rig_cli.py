@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from physioemo.acquisition.lsl import configure_quietly
+from physioemo.core_cli import in_shell
 
 __all__ = ["rig"]
 
@@ -49,7 +50,7 @@ def check(file: Path, seconds: float, wait_seconds: float, folder: Path, as_json
         return 0 if result.ok else 1
     _print_check(result)
     if result.ok:
-        click.echo(f"The rig is ready.\nNext: physioemo record session.zarr --rig {_quoted(file)}")
+        click.echo(f"The rig is ready.\nNext: physioemo record session.zarr --rig {in_shell(file)}")
     else:
         click.echo("The rig is NOT ready.")
     return 0 if result.ok else 1
@@ -91,7 +92,7 @@ def from_network(
     click.echo(f"Wrote {file}: {', '.join(s.key for s in found.streams)}.")
     for line in missing:
         click.echo(f"! {line}")
-    click.echo(f"Next: physioemo rig check {_quoted(file)}")
+    click.echo(f"Next: physioemo rig check {in_shell(file)}")
 
 
 @rig.command()
@@ -109,11 +110,7 @@ def show(file: Path, as_json: bool) -> None:
         click.echo(json.dumps(fields, indent=2, ensure_ascii=False))
         return
     _print_rig(found)
-    click.echo(f"Next: physioemo rig check {_quoted(file)}")
-
-
-def _quoted(file: Path) -> str:
-    return f'"{file}"' if " " in str(file) else str(file)
+    click.echo(f"Next: physioemo rig check {in_shell(file)}")
 
 
 def _table(*columns: str) -> Any:

@@ -98,3 +98,5 @@ def _show_targets(targets: Any) -> None:
             "" if clock is None else f"{100 * clock:.1f}",
         )
     Console(highlight=False).print(table)
+    if any(target.nearest_in_time is not None for target in targets):
+        click.echo("clock: the class of the training trial nearest in time, without any signal.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from physioemo.core_cli import override_options
+from physioemo.core_cli import in_shell, override_options
 from physioemo.led import Leader, led_option
 from physioemo.overrides import Overrides
 from physioemo.progress import progress
@@ -108,7 +108,7 @@ def train(
     print_scores(trained.evaluation)
     click.echo(f"The decoder is in {out}.")
     if not trained.evaluation.get("offline_only"):
-        click.echo(f"Next: physioemo live --decoder {out}")
+        click.echo(f"Next: physioemo live --decoder {in_shell(out)}")
 
 
 def _name(path: Path, paths: tuple[Path, ...]) -> str:

@@ -194,7 +194,7 @@ def find_estimator(name: str) -> EstimatorRow:
 
 
 def build_estimator(
-    name: str, preset: str = "default", *, seed: int = 0, joint: bool = False, **options: Any
+    name: str, preset: str = "default", /, *, seed: int = 0, joint: bool = False, **options: Any
 ) -> Any:
     """Build an estimator that has not been fitted.
 
@@ -209,7 +209,8 @@ def build_estimator(
     joint : bool
         Whether it predicts several dimensions at once.
     **options
-        Arguments of the estimator; they win over the preset.
+        Arguments of the estimator; they win over the preset. One may be called ``preset``: that
+        of the network inside.
 
     Raises
     ------

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from physioemo.core_cli import in_shell
 from physioemo.progress import progress
 
 __all__ = ["compare", "print_results", "study"]
@@ -86,7 +87,7 @@ def study(
     page = write_study_report(results, out)
     if declared.keep_models:
         click.echo(f"The models are in {out / MODELS}.")
-    click.echo(f"The report is {page}.\nNext: physioemo audit {out}")
+    click.echo(f"The report is {page}.\nNext: physioemo audit {in_shell(out)}")
 
 
 def _print_plan(declared: Any, jobs: int) -> None:

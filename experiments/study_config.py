@@ -356,7 +356,8 @@ def _data(
     if kind not in PREPARATIONS:
         raise unknown("the preparation", kind, PREPARATIONS)
     if "stores" in data or data_path is None or out is None:
-        what = "stores beside a dataset" if "stores" in data else "no --data or no --out"
+        missing = [o for o, path in (("--data", data_path), ("--out", out)) if path is None]
+        what = "stores beside a dataset" if "stores" in data else f"no {' and no '.join(missing)}"
         raise CallError(
             f"found {what}, expected the folder of {CATALOGUE[name].title} as --data, and --out, "
             "where its features are made"
@@ -372,6 +373,11 @@ def _model(entry: Any, folder: Path) -> ModelChoice:
     check_keys(entry, _MODEL, "[[models]]")
     own = None if "n_permutations" not in entry else count(entry, 0)
     options = typed(entry, "options", dict, {})
+    for name, place in (("seed", "seed of the study"), ("joint", "joint of [[models]]")):
+        if name in options:
+            raise CallError(
+                f"found {name!r} in [models.options], expected the {place}; write it there"
+            )
     if "pretrained" in options:
         options = {**options, "pretrained": str(folder / typed(options, "pretrained", str, ""))}
     return ModelChoice(

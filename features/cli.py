@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from physioemo.core_cli import override_options
+from physioemo.core_cli import in_shell, override_options
 from physioemo.overrides import Overrides
 from physioemo.progress import progress
 
@@ -102,7 +102,7 @@ def preprocess(
     )
     if recipe.offline_only:
         click.echo(f"Offline only, no live session can use it: {', '.join(recipe.offline_only)}.")
-    click.echo(f"Next: physioemo inspect {out}")
+    click.echo(f"Next: physioemo inspect {in_shell(out)}")
 
 
 def _sources(dataset: str, path: Path, overrides: Overrides) -> tuple[list[Any], bool]:

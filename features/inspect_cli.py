@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from physioemo.core_cli import override_options, print_quality
+from physioemo.core_cli import in_shell, override_options, print_quality
 from physioemo.overrides import Overrides
 from physioemo.progress import progress
 
@@ -108,7 +108,8 @@ def _print_data_set(content: dict[str, Any], path: Path) -> None:
     elif content["recordings"]:
         leave = " --exclude-damaged" if content["damaged"] else ""
         click.echo(
-            f"Next: physioemo preprocess {content['dataset']} {path} --out features.zarr{leave}"
+            f"Next: physioemo preprocess {content['dataset']} {in_shell(path)} --out "
+            f"features.zarr{leave}"
         )
 
 
@@ -223,11 +224,11 @@ def _inspect_recording(path: Path, overrides: Overrides, *, as_json: bool) -> No
         f"{recording.events.sizes['event']} events."
     )
     if not recording.sealed:
-        click.echo(f"Next: physioemo recover {path}")
+        click.echo(f"Next: physioemo recover {in_shell(path)}")
     elif rated:
-        click.echo(f"Next: physioemo train {path} --out decoder")
+        click.echo(f"Next: physioemo train {in_shell(path)} --out decoder")
     else:
-        click.echo(f"Next: physioemo report {path} --out report.html")
+        click.echo(f"Next: physioemo report {in_shell(path)} --out report.html")
 
 
 def _content(recording: Any, quality: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The command ``import``, and what several commands share."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,13 @@ import click
 
 from physioemo.overrides import Overrides
 
-__all__ = ["import_", "override_options", "print_quality"]
+__all__ = ["import_", "in_shell", "override_options", "print_quality"]
+
+
+def in_shell(path: Path) -> str:
+    """Return a path as it is typed: in quotes if it holds a space or a sign of the shell."""
+    text = str(path)
+    return text if re.fullmatch(r"[\w@%+=:,./\\-]+", text) else f'"{text}"'
 
 
 def override_options(function: Any) -> Any:
@@ -59,7 +66,7 @@ def import_(
     print_quality(recording.quality())
     for note in recording.notes:
         click.echo(f"Note: {note}.")
-    click.echo(f"Next: physioemo report {out} --out report.html")
+    click.echo(f"Next: physioemo report {in_shell(out)} --out report.html")
 
 
 def print_quality(quality: dict[str, Any]) -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from physioemo.core_cli import in_shell
+
 __all__ = ["datasets"]
 
 
@@ -50,4 +52,4 @@ def fake(name: str, folder: Path, subjects: int, seed: int, effect: float, full_
     files = row.write_fixture(inside, subjects=subjects, seed=seed, effect=effect, **size)
     write_synthetic_note(inside, {} if full_size else row.small_read)
     click.echo(f"Wrote {len(files)} SYNTHETIC files in the format of {row.title} into {inside}.")
-    click.echo(f"Next: physioemo inspect {folder}")
+    click.echo(f"Next: physioemo inspect {in_shell(folder)}")

@@ -419,7 +419,7 @@ def test_every_study_that_comes_with_the_program_can_be_read(kind, name, tmp_pat
     declared = read_study(f"rbtransformer-{kind}-{name}", data=tmp_path, out=tmp_path / "out")
     assert declared.leaky == (kind == "paper-exact")
     assert declared.models[0].name == "majority"
-    with pytest.raises(CallError, match="found no --data or no --out, expected the folder of"):
+    with pytest.raises(CallError, match="found no --data and no --out, expected the folder of"):
         read_study(f"rbtransformer-{kind}-{name}")
 
 
