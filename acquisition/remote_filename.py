@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from physioemo.acquisition.rig import nearest
 from physioemo.errors import CallError
+from physioemo.hints import nearest
 
 __all__ = ["FILENAME_OPTIONS", "RecordingName", "parse_filename"]
 
