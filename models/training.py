@@ -1,7 +1,7 @@
 """Train a model on tokens: plain tensors, seeded, the global random state left alone."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -159,17 +159,60 @@ def _fit(
     on_epoch: Callable[[dict[str, float]], None] | None,
 ) -> tuple[TrainingResult, dict[str, Tensor]]:
     weights = class_weights(training.labels, n_outputs)
+    return fit_epochs(
+        model,
+        len(training.tokens),
+        lambda order, optimiser: _run_epoch(model, training, order, weights, optimiser, config),
+        lambda: _validation_loss(model, validation, weights, config.batch_size),
+        config,
+        on_epoch,
+    )
+
+
+def fit_epochs(
+    model: nn.Module,
+    n_rows: int,
+    run_epoch: Callable[[Tensor, torch.optim.Optimizer], float],
+    validate: Callable[[], float],
+    config: TrainingConfig,
+    on_epoch: Callable[[dict[str, float]], None] | None,
+    *,
+    beside: Iterable[nn.Parameter] = (),
+) -> tuple[TrainingResult, dict[str, Tensor]]:
+    """Train until the validation loss gets no better; return the history and the best weights.
+
+    Parameters
+    ----------
+    model : nn.Module
+        What is trained; it is left as after the last epoch.
+    n_rows : int
+        Of the training set.
+    run_epoch : callable
+        Trains on all rows in a given order; returns their mean loss.
+    validate : callable
+        Returns the validation loss.
+    config : TrainingConfig
+        Epochs, learning rate, weight decay, patience and seed of the order.
+    on_epoch : callable, optional
+        Called with each new row of the history.
+    beside : iterable of nn.Parameter
+        Parameters that are trained with the model's and not kept.
+
+    Raises
+    ------
+    CallError
+        If the loss becomes NaN or infinite.
+    """
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        [*model.parameters(), *beside], lr=config.learning_rate, weight_decay=config.weight_decay
     )
     shuffle = torch.Generator().manual_seed(config.seed)
     history: list[dict[str, float]] = []
     best_epoch, best_loss, best = 0, math.inf, dict[str, Tensor]()
     for epoch in range(config.n_epochs):
         rate = _set_learning_rate(optimiser, config, epoch)
-        order = torch.randperm(len(training.tokens), generator=shuffle)
-        train_loss = _run_epoch(model, training, order, weights, optimiser, config)
-        validation_loss = _validation_loss(model, validation, weights, config.batch_size)
+        train_loss = run_epoch(torch.randperm(n_rows, generator=shuffle), optimiser)
+        validation_loss = validate()
         require_finite(epoch, train_loss, validation_loss, rate)
         history.append(
             {
