@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from physioemo.acquisition.publish import Block
-from physioemo.acquisition.rig import nearest
 from physioemo.description import StreamDescription
 from physioemo.errors import CallError
+from physioemo.hints import nearest
 
 __all__ = [
     "FAULTS",

@@ -6,14 +6,13 @@ Options and placeholders are those of LabRecorder's remote control (App-LabRecor
 
 import re
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from physioemo.acquisition.rig import nearest
 from physioemo.errors import CallError
+from physioemo.hints import nearest
 
 __all__ = ["FILENAME_OPTIONS", "RecordingName", "parse_filename"]
 
@@ -65,13 +64,8 @@ class RecordingName:
     modality: str = "eeg"
     run: int | None = None
 
-    def path(self, *, exists: Callable[[Path], bool] = Path.exists) -> Path:
+    def path(self) -> Path:
         """Return where the next recording goes.
-
-        Parameters
-        ----------
-        exists : callable
-            Asked for each run's path, if the run is counted.
 
         Raises
         ------
@@ -83,7 +77,7 @@ class RecordingName:
         runs = (self._path(run) for run in range(1, _RUNS + 1))
         first = self._path(1)
         counts = first != self._path(2)
-        free = next((p for p in runs if not exists(p)), None) if counts else first
+        free = next((p for p in runs if not p.exists()), None) if counts else first
         if free is None:
             raise CallError(f"found {_RUNS} runs at {first.parent}, expected fewer; state a run")
         return free

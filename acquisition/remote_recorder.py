@@ -14,9 +14,9 @@ from typing import Protocol
 from physioemo.acquisition.recorder import RecordingSummary
 from physioemo.acquisition.recorder_threads import StreamStatus
 from physioemo.acquisition.remote_filename import RecordingName, parse_filename
-from physioemo.acquisition.rig import nearest
 from physioemo.acquisition.status import status_line
 from physioemo.errors import CallError, PhysioEmoError, StoreError
+from physioemo.hints import nearest
 
 __all__ = ["VERBS", "RecordFunction", "RemoteRecorder"]
 

@@ -61,7 +61,7 @@ def replay(
     streams = replay_streams(recording)
     n_blocks = None if duration_seconds is None else math.ceil(duration_seconds / _BLOCK_SECONDS)
     return publish_with_faults(
-        islice(replay_blocks(recording, streams), n_blocks),
+        islice(replay_blocks(streams), n_blocks),
         {key: description for key, (description, _, _) in streams.items()},
         faults,
         seed=seed,
@@ -98,7 +98,7 @@ def _as_replay(description: StreamDescription, source_id: str) -> StreamDescript
     return replaced(description, source_id=source_id, uid="", hostname="")
 
 
-def replay_blocks(recording: Recording, streams: Streams) -> Iterator[Block]:
+def replay_blocks(streams: Streams) -> Iterator[Block]:
     """Yield all streams in stretches of a second."""
     order = {k: np.maximum.accumulate(t) for k, (_, _, t) in streams.items() if len(t)}
     if not order:

@@ -7,7 +7,6 @@ what happens when it is missing, late or lost. It is read from TOML by
 (:mod:`physioemo.acquisition.rig_record`).
 """
 
-import difflib
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
@@ -17,11 +16,12 @@ from typing import Any
 from physioemo.device_row import Device
 from physioemo.device_table import DEVICES
 from physioemo.errors import CallError
+from physioemo.hints import nearest
 from physioemo.modality import MODALITIES
 from physioemo.overrides import NO_DEVICE
 from physioemo.units import canonical_unit
 
-__all__ = ["DEFAULT_FRESHNESS_SECONDS", "POLICIES", "QUERY", "Rig", "RigStream", "nearest"]
+__all__ = ["DEFAULT_FRESHNESS_SECONDS", "POLICIES", "QUERY", "Rig", "RigStream"]
 
 DEFAULT_FRESHNESS_SECONDS = 2.0
 """How old the newest sample of a regular stream may be if the rig does not say."""
@@ -40,13 +40,6 @@ _DEFAULT_POLICIES = {
     True: {"on_missing": "wait", "on_late": "wait", "on_lost": "warn"},
     False: {"on_missing": "warn", "on_late": "warn", "on_lost": "warn"},
 }
-
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return "; did you mean 'X'?" for the choice nearest to a word, or nothing."""
-    folded = {c.casefold(): c for c in choices}
-    near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.5)
-    return f"; did you mean {folded[near[0]]!r}?" if near else ""
 
 
 @dataclass(frozen=True, kw_only=True)

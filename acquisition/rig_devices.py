@@ -1,15 +1,16 @@
 """A lab's own rows of the device table, as ``[[device]]`` in a rig."""
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from physioemo.device_row import ChannelRule, Device
 from physioemo.errors import CallError
 
-__all__ = ["device_tables", "read_devices"]
+__all__ = ["Fields", "device_tables", "read_devices"]
 
 Fields = Callable[..., dict[str, Any]]
-"""Reads one section of a rig; see ``_Page.fields`` of :mod:`physioemo.acquisition.rig_toml`."""
+"""Reads one section of a rig: :func:`physioemo.toml_sections.read_section`, told of which rig."""
 
 _RENAMED = {"type": "stype", "channels": "n_channels"}
 
@@ -41,7 +42,11 @@ def read_devices(
     """
     if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
         raise CallError(f"found 'device' without rows in {where}, expected sections [[device]]")
-    return tuple(_row(fields, dict(t), row_readers, channel_readers) for t in tables)
+    numbers = itertools.count(1)  # of [[device.channel]], over all rows
+    return tuple(
+        _row(fields, dict(t), row_readers, channel_readers, number, numbers)
+        for number, t in enumerate(tables, 1)
+    )
 
 
 def _row(
@@ -49,12 +54,15 @@ def _row(
     table: dict[str, Any],
     row_readers: Mapping[str, Any],
     channel_readers: Mapping[str, Any],
+    number: int,
+    numbers: Iterator[int],
 ) -> Device:
     channels = table.pop("channel", [])
-    row = fields(table, row_readers, "device", required=("key",), also=("channel",))
+    row = fields(table, row_readers, "device", number=number, required=("key",), also=("channel",))
     rules = []
     for channel in channels if isinstance(channels, list) else [channels]:
-        stated = fields(channel, channel_readers, "device.channel", required=("label",))
+        at = {"number": next(numbers), "required": ("label",)}
+        stated = fields(channel, channel_readers, "device.channel", **at)
         if "type" in stated:
             stated["ch_type"] = stated.pop("type")
         rules.append(ChannelRule(**stated))

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from physioemo.acquisition.rig import Rig, RigStream, nearest
+from physioemo.acquisition.rig import Rig, RigStream
 from physioemo.acquisition.rig_measure import Rate, Watched, measure_rate
 from physioemo.acquisition.rig_network import description_problems, rig_overrides
 from physioemo.acquisition.rig_signal import MAINS_HZ, ChannelCheck, check_channels
 from physioemo.errors import PhysioEmoError, UnitError
+from physioemo.hints import nearest
 from physioemo.modality import stream_modality
 from physioemo.overrides import complete_description
 from physioemo.units import conversion_factor

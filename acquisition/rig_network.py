@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from physioemo.acquisition.rig import Rig, RigStream, nearest
+from physioemo.acquisition.rig import Rig, RigStream
 from physioemo.device_row import Device
 from physioemo.devices import adapt_description
 from physioemo.errors import CallError, UnitError
+from physioemo.hints import nearest
 from physioemo.modality import stream_modality
 from physioemo.overrides import Overrides
 from physioemo.units import canonical_unit

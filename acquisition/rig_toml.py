@@ -2,14 +2,15 @@
 
 import json
 import re
-import tomllib
-from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from physioemo.acquisition.rig import QUERY, Rig, RigStream, nearest
-from physioemo.acquisition.rig_devices import device_tables, read_devices
+from physioemo.acquisition.rig import QUERY, Rig, RigStream
+from physioemo.acquisition.rig_devices import Fields, device_tables, read_devices
 from physioemo.errors import CallError, PhysioEmoError, StoreError, UnitError
+from physioemo.toml_lines import TomlLines
+from physioemo.toml_sections import Readers, read_section, toml_table, toml_text
 
 __all__ = ["parse_rig", "read_rig", "to_toml", "write_rig"]
 
@@ -39,14 +40,13 @@ def _channels(value: Any) -> tuple[str, ...] | int | None:
 
 _A_TEXT = (_text, 'a text such as "EEG"')
 _A_NUMBER = (_number, "a number such as 2.0")
-_Reader = tuple[Callable[[Any], Any], str]
 
-_RIG_FIELDS: dict[str, _Reader] = {
+_RIG_FIELDS: Readers = {
     "name": (_text, 'a text such as "booth 2"'),
     "planned_minutes": _A_NUMBER,
     "min_free_gib": _A_NUMBER,
 }
-_STREAM_FIELDS: dict[str, _Reader] = {
+_STREAM_FIELDS: Readers = {
     **dict.fromkeys(QUERY, _A_TEXT),
     "sfreq": (_number, "a number of Hz such as 500 (0 = irregular)"),
     "channels": (_channels, 'a list of names such as ["Fp1", "Fp2"], or their number'),
@@ -62,19 +62,18 @@ _STREAM_FIELDS: dict[str, _Reader] = {
     "on_late": (_text, 'a text such as "wait"'),
     "on_lost": (_text, 'a text such as "warn"'),
 }
-_DEVICE_FIELDS: dict[str, _Reader] = {
+_DEVICE_FIELDS: Readers = {
     **dict.fromkeys(("key", "name", "type", "source_id", "manufacturer"), _A_TEXT),
     **dict.fromkeys(("title", "source", "modality", "validity"), _A_TEXT),
     "labels": (_texts, "a list of patterns"),
     "ch_names": (_texts, 'a list of names such as ["Fp1", "Fp2"]'),
     "channels": (_number, "the number of channels"),
 }
-_CHANNEL_FIELDS: dict[str, _Reader] = {
+_CHANNEL_FIELDS: Readers = {
     **dict.fromkeys(("label", "name", "unit", "type"), _A_TEXT),
     "wrong_units": (_texts, "a list of units"),
 }
 _ALWAYS = ("name", "sfreq", "channels", "required")
-_HEADER = re.compile(r"\s*\[+\s*(.+?)\s*\]+\s*(#.*)?$")
 
 
 def read_rig(path: str | Path) -> Rig:
@@ -86,19 +85,8 @@ def read_rig(path: str | Path) -> Rig:
         If there is no such file, or it is no rig; the message names file, line and section.
     """
     path = Path(path)
-    try:
-        text = path.read_text("utf-8-sig")
-    except FileNotFoundError:
-        there = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
-        hint = nearest(path.name, there) or "; write one with 'physioemo rig from-network'"
-        raise CallError(f"found no file {path}, expected a rig in TOML{hint}") from None
-    except UnicodeDecodeError:
-        raise CallError(f"found no UTF-8 text in {path}, expected a rig in TOML") from None
-    except OSError as error:
-        raise CallError(
-            f"found that {path} cannot be read ({error.strerror}), expected a rig in TOML that "
-            "this user may read"
-        ) from None
+    hint = "; write one with 'physioemo rig from-network'"
+    text = toml_text(path, "a rig in TOML", otherwise=hint)
     return parse_rig(text, where=str(path))
 
 
@@ -117,91 +105,35 @@ def parse_rig(text: str, *, where: str = "the rig") -> Rig:
     CallError
         If it is no TOML, or a field is unknown, missing, of the wrong type or impossible.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise CallError(f"found no valid TOML in {where} ({error}); correct that line") from None
-    page = _Page(text, where)
+    table = toml_table(text, where)
+    fields = partial(read_section, lines=TomlLines(text, where), of="a rig")
     streams = table.pop("streams", {})
     if not isinstance(streams, dict) or not all(isinstance(s, dict) for s in streams.values()):
         raise CallError(
             f"found 'streams' without sections in {where}, expected sections such as [streams.eeg]"
         )
     rows = table.pop("device", [])
-    fields = page.fields(table, _RIG_FIELDS, "", required=("name",), also=("streams", "device"))
+    top = fields(table, _RIG_FIELDS, "", required=("name",), also=("streams", "device"))
     try:
-        fields["devices"] = read_devices(page.fields, rows, _DEVICE_FIELDS, _CHANNEL_FIELDS, where)
-        return Rig(**fields, streams=[_stream(page, k, s) for k, s in streams.items()], text=text)
+        top["devices"] = read_devices(fields, rows, _DEVICE_FIELDS, _CHANNEL_FIELDS, where)
+        return Rig(**top, streams=[_stream(fields, k, s) for k, s in streams.items()], text=text)
     except (CallError, UnitError) as error:
         message = str(error)
         raise CallError(message if where in message else f"{message} (in {where})") from None
 
 
-def _stream(page: "_Page", key: str, table: dict[str, Any]) -> RigStream:
+def _stream(fields: Fields, key: str, table: dict[str, Any]) -> RigStream:
     section = f"streams.{key}"
-    fields = page.fields(table, _STREAM_FIELDS, section, required=("sfreq",))
+    stated = fields(table, _STREAM_FIELDS, section, required=("sfreq",))
     for word, attribute in QUERY.items():
-        if word in fields:
-            fields[attribute] = fields.pop(word)
-    if isinstance(fields.get("channels"), int):
-        fields["n_channels"] = fields.pop("channels")
+        if word in stated:
+            stated[attribute] = stated.pop(word)
+    if isinstance(stated.get("channels"), int):
+        stated["n_channels"] = stated.pop("channels")
     try:
-        return RigStream(key=key, **fields)
+        return RigStream(key=key, **stated)
     except UnitError as error:
         raise CallError(f"[{section}]: {error}") from None
-
-
-class _Page:
-    """The text of a rig, for errors that name the place."""
-
-    def __init__(self, text: str, where: str) -> None:
-        self.text, self.where = text, where
-
-    def fields(
-        self,
-        table: Mapping[str, Any],
-        readers: Mapping[str, _Reader],
-        section: str,
-        *,
-        required: tuple[str, ...],
-        also: tuple[str, ...] = (),
-    ) -> dict[str, Any]:
-        """Return the fields of one section, each read by its reader."""
-        named = f"[{section}]" if section else "the top section"
-        fields = {}
-        for name, value in table.items():
-            at = self._place(section, name)
-            if name not in readers:
-                known = (*readers, *also)
-                hint = nearest(name, known) or f"; the fields are {', '.join(known)}"
-                raise CallError(
-                    f"found the unknown field {name!r} in {named} {at}, expected a field of a rig"
-                    f"{hint}"
-                )
-            read, expected = readers[name]
-            fields[name] = read(value)
-            if fields[name] is None:
-                shown = json.dumps(value, default=str, ensure_ascii=False)
-                raise CallError(f"found {name} = {shown} in {named} {at}, expected {expected}")
-        for name in required:
-            if name not in fields:
-                raise CallError(
-                    f"found no {name!r} in {named} {self._place(section)}, expected "
-                    f"{readers[name][1]}"
-                )
-        return fields
-
-    def _place(self, section: str, name: str = "") -> str:
-        inside = not section
-        for number, line in enumerate(self.text.splitlines(), 1):
-            header = _HEADER.match(line)
-            if header:
-                inside = re.sub(r"[\s\"']", "", header[1]) == re.sub(r"[\s\"']", "", section)
-                if inside and not name:
-                    return f"(line {number} of {self.where})"
-            elif inside and name and re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*[=.]", line):
-                return f"(line {number} of {self.where})"
-        return f"(in {self.where})"
 
 
 def to_toml(rig: Rig) -> str:

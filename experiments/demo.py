@@ -47,23 +47,21 @@ class _Demo:
                 self.command(*args), stdout=log, stderr=log, env=self.environment
             )
 
-    def run(self, *args: object, show: bool = True, accepted: tuple[int, ...] = (0,)) -> str:
+    def run(self, *args: object) -> None:
         """Run a command to its end and show what it says."""
         click.echo(f"   $ physioemo {' '.join(map(str, args))}")
         done = subprocess.run(  # noqa: S603 - our own command line
             self.command(*args), stdout=subprocess.PIPE, env=self.environment, check=False
         )
         text = done.stdout.decode("utf-8", "replace")
-        if show:
-            for line in text.splitlines():
-                if not line.startswith("Next:"):
-                    click.echo(f"     {line}")
-        if done.returncode not in accepted:
+        for line in text.splitlines():
+            if not line.startswith("Next:"):
+                click.echo(f"     {line}")
+        if done.returncode:
             raise PhysioEmoError(
                 f"found that 'physioemo {args[0]}' ended with exit code {done.returncode}, "
                 "expected 0; what it said stands above"
             )
-        return text
 
     def say(self, text: str) -> None:
         """Say what happens, with the time since the start."""

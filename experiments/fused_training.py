@@ -32,19 +32,6 @@ from physioemo.recording import Recording
 
 __all__ = ["FusedConfig", "default_side", "fit_fused", "train_fused_decoder"]
 
-_KEPT = (
-    "protocol",
-    "seed",
-    "config",
-    "config_hash",
-    "versions",
-    "data_fingerprints",
-    "modalities",
-    "stimuli",
-    "simulated",
-    "notes",
-    "offline_only",
-)
 _BASELINES = {"EEG alone": without_sides, "without EEG": without_eeg}
 
 

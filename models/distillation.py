@@ -7,8 +7,7 @@ al. 2015, arXiv 1412.6550). It may see fewer modalities than its teacher. Nothin
 teacher that does not beat a student trained on the labels.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,8 +32,7 @@ from physioemo.models.teacher import (
 from physioemo.models.training import (
     TrainingConfig,
     TrainingResult,
-    learning_rate_of,
-    require_finite,
+    fit_epochs,
     seeded,
 )
 
@@ -213,39 +211,26 @@ def _fit(
 ) -> tuple[TrainingResult, dict[str, Tensor]]:
     plan, (inputs, wanted) = config.training, training
     project = _projection(student, inputs, wanted)
-    parameters = [*student.parameters(), *project.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay)
-    shuffle = torch.Generator().manual_seed(plan.seed)
-    history: list[dict[str, float]] = []
-    best_epoch, best_loss, best = 0, math.inf, dict[str, Tensor]()
-    for epoch in range(plan.n_epochs):
-        rate = learning_rate_of(plan, epoch)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+
+    def run_epoch(batches: Sequence[Tensor], optimiser: torch.optim.Optimizer) -> float:
         student.train()
-        total, order = 0.0, torch.randperm(len(wanted.mean), generator=shuffle)
-        for rows in order.to(wanted.mean.device).split(plan.batch_size):
+        total = 0.0
+        for rows in batches:
             said = said_by(student, rows_of(inputs, rows))
             loss = distillation_loss(said, wanted.rows(rows), config, project)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
             total += float(loss.detach()) * len(rows)
-        lost = total / len(order)
-        with torch.no_grad():
-            found = said_of_all(student, validation[0])
-            checked = float(distillation_loss(found, validation[1], config, project))
-        require_finite(epoch, lost, checked, rate)
-        row = {"epoch": epoch, "learning_rate": rate, "train_loss": lost}
-        history.append({**row, "validation_loss": checked})
-        if on_epoch is not None:
-            on_epoch(dict(history[-1]))
-        if checked < best_loss:
-            best = {k: v.detach().clone() for k, v in student.state_dict().items()}
-            best_epoch, best_loss = epoch, checked
-        elif epoch - best_epoch >= plan.patience:
-            return TrainingResult(best_epoch, history, stopped_early=True), best
-    return TrainingResult(best_epoch, history, stopped_early=False), best
+        return total / sum(map(len, batches))
+
+    @torch.no_grad()
+    def validate() -> float:
+        found = said_of_all(student, validation[0])
+        return float(distillation_loss(found, validation[1], config, project))
+
+    n_rows, beside = len(wanted.mean), project.parameters()
+    return fit_epochs(student, n_rows, run_epoch, validate, plan, on_epoch, beside=beside)
 
 
 def _projection(student: FusedModel, inputs: TensorInputs, wanted: Said) -> nn.Linear:

@@ -1,7 +1,6 @@
 """Train a fused model on arrays: seeded, grouped validation, the best epoch kept."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +12,11 @@ from physioemo.models.checks import checked_labels
 from physioemo.models.fused import FusedModel
 from physioemo.models.fusion import FusionOutput
 from physioemo.models.losses import class_weights, weighted_cross_entropy
+from physioemo.models.modality_inputs import count_windows, rows_of, to_tensors
 from physioemo.models.training import (
     TrainingConfig,
     TrainingResult,
-    learning_rate_of,
-    require_finite,
+    fit_epochs,
     seeded,
 )
 
@@ -119,10 +118,19 @@ def train_fused(
     counts = torch.nn.functional.one_hot(training.labels.clamp(min=0), shape[1]).float()
     counts = (counts * (training.labels >= 0).unsqueeze(-1)).sum(dim=0)
     model.set_prior(counts / counts.sum(dim=-1, keepdim=True).clamp(min=1))
+    loss = _Loss(model, weights, task)
     whole = model if task is None else nn.ModuleList([model, task.head])
     with seeded(config.seed, device):
-        result, best = _fit(whole, _Loss(model, weights, task), training, validation, config,
-                            on_epoch)  # fmt: skip
+        result, best = fit_epochs(
+            whole,
+            len(training.labels),
+            lambda batches, optimiser: _run_epoch(
+                whole, loss, training, batches, optimiser, config
+            ),
+            lambda: loss.of_split(validation, config.batch_size),
+            config,
+            on_epoch,
+        )
     whole.load_state_dict(best)
     whole.eval()
     return result
@@ -154,13 +162,13 @@ def fused_outputs(model: FusedModel, inputs: Inputs, *, batch_size: int = 1024) 
         As in :func:`predict_fused`.
     """
     device, was_training = next(model.parameters()).device, model.training
-    tensors = _to_tensors(inputs, device)
-    n = _length(tensors)
+    tensors = to_tensors(inputs, device)
+    n = count_windows(tensors)
     model.eval()
     try:
         with torch.no_grad():
             parts = [
-                model(_rows(tensors, slice(k, k + batch_size))) for k in range(0, n, batch_size)
+                model(rows_of(tensors, slice(k, k + batch_size))) for k in range(0, n, batch_size)
             ]
     finally:
         model.train(was_training)
@@ -171,58 +179,19 @@ def fused_outputs(model: FusedModel, inputs: Inputs, *, batch_size: int = 1024) 
     return FusedOutputs(*(torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)))
 
 
-def _fit(
+def _run_epoch(
     whole: nn.Module,
     loss: "_Loss",
-    training: _Split,
-    validation: _Split,
-    config: TrainingConfig,
-    on_epoch: Callable[[dict[str, float]], None] | None,
-) -> tuple[TrainingResult, dict[str, Tensor]]:
-    optimiser = torch.optim.AdamW(
-        whole.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    shuffle = torch.Generator().manual_seed(config.seed)
-    history: list[dict[str, float]] = []
-    best_epoch, best_loss, best = 0, math.inf, dict[str, Tensor]()
-    for epoch in range(config.n_epochs):
-        rate = learning_rate_of(config, epoch)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        order = torch.randperm(len(training.labels), generator=shuffle)
-        whole.train()
-        lost = _run_epoch(loss, training, order, optimiser, config)
-        whole.eval()
-        checked = loss.of_split(validation, config.batch_size)
-        require_finite(epoch, lost, checked, rate)
-        row = {
-            "epoch": epoch,
-            "learning_rate": rate,
-            "train_loss": lost,
-            "validation_loss": checked,
-        }
-        history.append(row)
-        if on_epoch is not None:
-            on_epoch(dict(row))
-        if checked < best_loss:
-            best = {k: v.detach().clone() for k, v in whole.state_dict().items()}
-            best_epoch, best_loss = epoch, checked
-        elif epoch - best_epoch >= config.patience:
-            return TrainingResult(best_epoch, history, stopped_early=True), best
-    return TrainingResult(best_epoch, history, stopped_early=False), best
-
-
-def _run_epoch(
-    loss: "_Loss",
     split: _Split,
-    order: Tensor,
+    batches: Sequence[Tensor],
     optimiser: torch.optim.Optimizer,
     config: TrainingConfig,
 ) -> float:
+    whole.train()
     total = torch.zeros((), device=split.labels.device)
-    for rows in order.to(split.labels.device).split(config.batch_size):
+    for rows in batches:
         lost = loss(
-            loss.model(_rows(split.inputs, rows)),
+            loss.model(rows_of(split.inputs, rows)),
             split.labels[rows],
             None if split.ratings is None else split.ratings[rows],
             label_smoothing=config.label_smoothing,
@@ -232,7 +201,8 @@ def _run_epoch(
             lost.backward()
             optimiser.step()
         total += lost.detach() * len(rows)
-    return float(total) / len(order)
+    whole.eval()
+    return float(total) / sum(map(len, batches))
 
 
 class _Loss:
@@ -263,7 +233,7 @@ class _Loss:
     def of_split(self, split: _Split, batch_size: int) -> float:
         """Return the loss of all windows of a split together."""
         parts = [
-            self.model(_rows(split.inputs, slice(k, k + batch_size)))
+            self.model(rows_of(split.inputs, slice(k, k + batch_size)))
             for k in range(0, len(split.labels), batch_size)
         ]
         said = FusionOutput(*(torch.cat(part) for part in zip(*parts, strict=True)))
@@ -278,8 +248,8 @@ def _prepared(
     device: torch.device,
     prefix: str,
 ) -> _Split:
-    tensors = _to_tensors(inputs, device)
-    classes = checked_labels(labels, _length(tensors), *shape, name=f"{prefix}labels")
+    tensors = to_tensors(inputs, device)
+    classes = checked_labels(labels, count_windows(tensors), *shape, name=f"{prefix}labels")
     rated = None if ratings is None else np.asarray(ratings, np.float32)
     if rated is not None and rated.shape != classes.shape:
         raise SignalError(
@@ -296,38 +266,7 @@ def _prepared(
         )
     rows = torch.from_numpy(np.flatnonzero(keep)).to(device)
     return _Split(
-        _rows(tensors, rows),
+        rows_of(tensors, rows),
         torch.from_numpy(classes[keep]).to(device),
         None if rated is None else torch.from_numpy(rated[keep]).to(device),
     )
-
-
-def _to_tensors(inputs: Inputs, device: torch.device) -> dict[str, Any]:
-    def convert(value: Any) -> Tensor:
-        return torch.as_tensor(np.asarray(value, np.float32), device=device)
-
-    return {
-        name: {k: convert(v) for k, v in given.items()}
-        if isinstance(given, Mapping)
-        else convert(given)
-        for name, given in inputs.items()
-    }
-
-
-def _leaves(inputs: Mapping[str, Any]) -> list[Tensor]:
-    nested = [list(v.values()) if isinstance(v, dict) else [v] for v in inputs.values()]
-    return [leaf for part in nested for leaf in part]
-
-
-def _length(inputs: Mapping[str, Any]) -> int:
-    lengths = {name: len(_leaves({name: part})[0]) for name, part in inputs.items()}
-    if len(set(lengths.values())) != 1:
-        raise SignalError(f"found {lengths} windows, expected the same number of each modality")
-    return next(iter(lengths.values()))
-
-
-def _rows(inputs: Mapping[str, Any], rows: Any) -> dict[str, Any]:
-    return {
-        name: {k: v[rows] for k, v in part.items()} if isinstance(part, dict) else part[rows]
-        for name, part in inputs.items()
-    }

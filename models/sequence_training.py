@@ -1,7 +1,7 @@
 """Train on sequences of windows: one rating for each window, or one for the whole trial."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,7 @@ from physioemo.models.losses import class_weights, weighted_cross_entropy
 from physioemo.models.training import (
     TrainingConfig,
     TrainingResult,
-    learning_rate_of,
-    require_finite,
+    fit_epochs,
     seeded,
 )
 
@@ -108,41 +107,20 @@ def _fit(
     config: TrainingConfig,
     on_epoch: Callable[[dict[str, float]], None] | None,
 ) -> tuple[TrainingResult, dict[str, Tensor]]:
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    return fit_epochs(
+        model,
+        len(training[0]),
+        lambda batches, optimiser: _run_epoch(model, training, batches, weights, optimiser, config),
+        lambda: _validation_loss(model, validation, weights, config.batch_size),
+        config,
+        on_epoch,
     )
-    shuffle = torch.Generator().manual_seed(config.seed)
-    history: list[dict[str, float]] = []
-    best_epoch, best_loss, best = 0, math.inf, dict[str, Tensor]()
-    for epoch in range(config.n_epochs):
-        rate = learning_rate_of(config, epoch)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        order = torch.randperm(len(training[0]), generator=shuffle).to(training[0].device)
-        lost = _run_epoch(model, training, order, weights, optimiser, config)
-        checked = _validation_loss(model, validation, weights, config.batch_size)
-        require_finite(epoch, lost, checked, rate)
-        row = {
-            "epoch": epoch,
-            "learning_rate": rate,
-            "train_loss": lost,
-            "validation_loss": checked,
-        }
-        history.append(row)
-        if on_epoch is not None:
-            on_epoch(dict(row))
-        if checked < best_loss:
-            best = {k: v.detach().clone() for k, v in model.state_dict().items()}
-            best_epoch, best_loss = epoch, checked
-        elif epoch - best_epoch >= config.patience:
-            return TrainingResult(best_epoch, history, stopped_early=True), best
-    return TrainingResult(best_epoch, history, stopped_early=False), best
 
 
 def _run_epoch(
     model: nn.Module,
     split: tuple[Tensor, Tensor],
-    order: Tensor,
+    batches: Sequence[Tensor],
     weights: Tensor,
     optimiser: torch.optim.Optimizer,
     config: TrainingConfig,
@@ -150,7 +128,7 @@ def _run_epoch(
     model.train()
     sequences, labels = split
     total = torch.zeros((), device=labels.device)
-    for rows in order.split(config.batch_size):
+    for rows in batches:
         loss = weighted_cross_entropy(
             model(sequences[rows]).logits.flatten(0, -3),
             labels[rows].flatten(0, -2),
@@ -162,7 +140,7 @@ def _run_epoch(
             loss.backward()
             optimiser.step()
         total += loss.detach() * len(rows)
-    return float(total) / len(order)
+    return float(total) / sum(map(len, batches))
 
 
 @torch.no_grad()

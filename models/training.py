@@ -1,7 +1,7 @@
 """Train a model on tokens: plain tensors, seeded, the global random state left alone."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -172,20 +172,63 @@ def _fit(
     on_epoch: Callable[[dict[str, float]], None] | None,
 ) -> tuple[TrainingResult, dict[str, Tensor]]:
     weights = class_weights(training.labels, n_outputs)
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    return fit_epochs(
+        model,
+        len(training.tokens),
+        lambda batches, optimiser: _run_epoch(model, training, batches, weights, optimiser, config),
+        None
+        if validation is None
+        else lambda: _validation_loss(model, validation, weights, config.batch_size),
+        config,
+        on_epoch,
     )
-    shuffle = torch.Generator().manual_seed(config.seed)
+
+
+def fit_epochs(
+    model: nn.Module,
+    n_rows: int,
+    run_epoch: Callable[[Sequence[Tensor], torch.optim.Optimizer], float],
+    validate: Callable[[], float] | None,
+    config: TrainingConfig,
+    on_epoch: Callable[[dict[str, float]], None] | None,
+    *,
+    beside: Iterable[nn.Parameter] = (),
+) -> tuple[TrainingResult, dict[str, Tensor]]:
+    """Train until the validation loss gets no better; return the history and the best weights.
+
+    Parameters
+    ----------
+    model : nn.Module
+        What is trained; it is left as after the last epoch.
+    n_rows : int
+        Of the training set.
+    run_epoch : callable
+        Trains on the rows of each batch in turn; returns their mean loss.
+    validate : callable or None
+        Returns the validation loss; without it the last epoch counts.
+    config : TrainingConfig
+        Epochs, batches, learning rate, weight decay, patience and seed of the order.
+    on_epoch : callable, optional
+        Called with each new row of the history.
+    beside : iterable of nn.Parameter
+        Parameters that are trained with the model's and not kept.
+
+    Raises
+    ------
+    CallError
+        If the loss becomes NaN or infinite.
+    """
+    optimiser = torch.optim.AdamW(
+        [*model.parameters(), *beside], lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    shuffle, device = torch.Generator().manual_seed(config.seed), model_device(model)
     history: list[dict[str, float]] = []
     best_epoch, best_loss, best = 0, math.inf, dict[str, Tensor]()
     for epoch in range(config.n_epochs):
         _set_learning_rate(optimiser, config, epoch)
-        order = torch.randperm(len(training.tokens), generator=shuffle)
-        batches = order.to(training.tokens.device).split(config.batch_size_at(epoch))
-        train_loss = _run_epoch(model, training, batches, weights, optimiser, config)
-        validation_loss = None
-        if validation is not None:
-            validation_loss = _validation_loss(model, validation, weights, config.batch_size)
+        order = torch.randperm(n_rows, generator=shuffle).to(device)
+        train_loss = run_epoch(order.split(config.batch_size_at(epoch)), optimiser)
+        validation_loss = None if validate is None else validate()
         history.append(history_row(config, epoch, train_loss, validation_loss))
         if on_epoch is not None:
             on_epoch(dict(history[-1]))
@@ -342,15 +385,10 @@ def history_row(
     row = {"epoch": epoch, "learning_rate": rate, "train_loss": train_loss}
     if validation_loss is not None:
         row["validation_loss"] = validation_loss
-    require_finite(epoch, train_loss, validation_loss or 0.0, rate)
-    return row
-
-
-def require_finite(epoch: int, train_loss: float, validation_loss: float, rate: float) -> None:
-    """Stop a training that diverged."""
-    if not math.isfinite(train_loss + validation_loss):
+    if not all(map(math.isfinite, row.values())):
+        checked = "" if validation_loss is None else f", validation loss {validation_loss:g}"
         raise CallError(
-            f"training diverged in epoch {epoch} (training loss {train_loss:g}, validation loss "
-            f"{validation_loss:g}) at learning rate {rate:g}: lower learning_rate or check the "
-            "scale of the tokens."
+            f"training diverged in epoch {epoch} (training loss {train_loss:g}{checked}) at "
+            f"learning rate {rate:g}: lower learning_rate or check the scale of the tokens."
         )
+    return row

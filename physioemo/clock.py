@@ -33,7 +33,6 @@ class ClockLine(NamedTuple):
     centre_seconds: float
     intercept_seconds: float
     drift: float
-    residual_seconds: float
 
 
 def fit_clock(time: np.ndarray, offset_seconds: np.ndarray) -> ClockLine:
@@ -67,7 +66,7 @@ def fit_clock(time: np.ndarray, offset_seconds: np.ndarray) -> ClockLine:
         residual = np.abs(y - intercept - drift * x)
         scale = max(float(1.4826 * np.median(residual)), _NOISE_FLOOR_SECONDS)
         weight = 1.345 * scale / np.maximum(residual, 1.345 * scale)
-    return ClockLine(centre, intercept, drift, scale)
+    return ClockLine(centre, intercept, drift)
 
 
 def correct_time(

@@ -9,7 +9,7 @@ import xarray as xr
 from physioemo.clock import find_gaps, fit_clock, measured_rate
 from physioemo.clock_epochs import Connection, CorrectedTime, correct_connections
 from physioemo.description import CHANNEL_FORMATS, StreamDescription
-from physioemo.errors import DataError, SignalError
+from physioemo.errors import SignalError
 from physioemo.units import conversion_factor, joint_unit
 
 __all__ = ["describe_stream", "make_stream", "signal_in_unit", "stream_quality"]
@@ -17,21 +17,6 @@ __all__ = ["describe_stream", "make_stream", "signal_in_unit", "stream_quality"]
 _FEWEST_OFFSETS = 3
 _FEWEST_COUNTS = 100
 _COUNTERS = {"nseq", "samplecounter", "counter"}
-
-_FORMAT_OF = {dtype: name for name, dtype in CHANNEL_FORMATS.items() if dtype}
-
-
-def channel_format_of(signal: np.ndarray) -> str:
-    """Return LSL's channel format that holds an array without loss."""
-    if signal.dtype.kind in "OUT":
-        return "string"
-    name = _FORMAT_OF.get(signal.dtype.newbyteorder("<").str.replace("|", "<"))
-    if name is None:
-        raise DataError(
-            f"found samples of type {signal.dtype}, expected one of {', '.join(_FORMAT_OF)} or "
-            "text; convert them to a type that holds them without loss"
-        )
-    return name
 
 
 def make_stream(

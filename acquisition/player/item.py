@@ -1,13 +1,13 @@
 """One thing that the participant sees or hears, checked field by field before it is shown."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from physioemo.errors import CallError
+from physioemo.hints import nearest
 from physioemo.prediction import DIMENSIONS
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "ItemFieldError",
     "item_fields",
     "make_item",
-    "near_name",
 ]
 
 STIMULUS_KINDS = ("video", "image", "sound", "text")
@@ -217,7 +216,7 @@ def make_item(table: Mapping[str, Any], *, folder: Path | None = None) -> Item:
         raise ItemFieldError(f"found {table!r}, expected the fields of an item")
     kind = table.get("kind")
     if kind not in KINDS:
-        hint = near_name(str(kind), KINDS)
+        hint = nearest(str(kind), KINDS)
         raise ItemFieldError(
             f"found the kind {kind!r}, expected one of {', '.join(KINDS)}{hint}", "kind"
         )
@@ -225,7 +224,7 @@ def make_item(table: Mapping[str, Any], *, folder: Path | None = None) -> Item:
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in known:
-            hint = near_name(name, known) or f"; its fields are {', '.join(known)}"
+            hint = nearest(name, known) or f"; its fields are {', '.join(known)}"
             raise ItemFieldError(
                 f"found the field {name!r}, expected one that {_a(kind)} has{hint}", name
             )
@@ -288,9 +287,3 @@ def _refuse_contradictions(item: Item, values: Mapping[str, Any]) -> None:
 
 def _a(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
-
-
-def near_name(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean X?" for the name nearest to one, or nothing."""
-    near = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,10 +1,8 @@
 """Playlists: a TOML file of what is shown when, checked as a whole before anything starts."""
 
-import json
 import math
 import re
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +19,12 @@ from physioemo.acquisition.player.item import (
     Item,
     ItemFieldError,
     make_item,
-    near_name,
 )
 from physioemo.acquisition.player.marks import CORNERS
 from physioemo.acquisition.player.stimulus_file import StimulusFile, open_stimulus
 from physioemo.errors import CallError, DataError
+from physioemo.toml_lines import TomlLines
+from physioemo.toml_sections import Readers, read_section, toml_table, toml_text
 
 __all__ = ["UNMEASURED", "DisplaySettings", "Playlist", "parse_playlist", "read_playlist"]
 
@@ -159,7 +158,7 @@ def _dimensions(value: Any) -> tuple[str, ...] | None:
 
 _TOP = {"title": (_text, 'a text such as "Affect study A"')}
 _MEASURED = (_measured, f'what was measured, or "{UNMEASURED}"')
-_DISPLAY: dict[str, tuple[Callable[[Any], Any], str]] = {
+_DISPLAY: Readers = {
     "mode": (_mode, '"fullscreen" or "window"'),
     "size": (_size, "width and height in pixels such as [1280, 720]"),
     "monitor": (_monitor, "the number of a monitor, from 0"),
@@ -171,7 +170,7 @@ _DISPLAY: dict[str, tuple[Callable[[Any], Any], str]] = {
     "barcode": (_switch, "true or false"),
     "sound": (_switch, "true or false"),
 }
-_CONTINUOUS: dict[str, tuple[Callable[[Any], Any], str]] = {
+_CONTINUOUS: Readers = {
     "dimensions": (_dimensions, 'one or two names such as ["valence", "arousal"]'),
     "device": (_device, f"one of {', '.join(DEVICES)}"),
     "axis": (_axis, f"one of {', '.join(AXES)}"),
@@ -193,18 +192,7 @@ def read_playlist(path: str | Path) -> Playlist:
         If a stimulus cannot be read.
     """
     path = Path(path)
-    try:
-        text = path.read_text("utf-8-sig")
-    except FileNotFoundError:
-        there = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
-        hint = near_name(path.name, there)
-        raise CallError(f"found no file {path}, expected a playlist in TOML{hint}") from None
-    except UnicodeDecodeError:
-        raise CallError(f"found no UTF-8 text in {path}, expected a playlist in TOML") from None
-    except OSError as error:
-        raise CallError(
-            f"found that {path} cannot be read ({error.strerror}), expected a playlist in TOML"
-        ) from None
+    text = toml_text(path, "a playlist in TOML")
     return parse_playlist(text, where=str(path), folder=path.parent)
 
 
@@ -229,156 +217,109 @@ def parse_playlist(
     UnreadableFileError
         If a stimulus cannot be read.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise CallError(f"found no valid TOML in {where} ({error}); correct that line") from None
-    page = _Page(text, where)
-    display = _section(page, table.pop("display", {}), _DISPLAY, "display")
-    rated = _continuous(page, table.pop("continuous")) if "continuous" in table else None
+    table = toml_table(text, where)
+    lines = TomlLines(text, where)
+    display = _section(lines, table.pop("display", {}), _DISPLAY, "display")
+    rated = _continuous(lines, table.pop("continuous")) if "continuous" in table else None
     rows = table.pop("item", [])
     if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
         raise CallError(f"found 'item' without sections in {where}, expected [[item]] sections")
-    top = _section(page, table, _TOP, "", also=("display", "continuous", "item"))
-    items = [_item(page, number, row, folder) for number, row in enumerate(rows, 1)]
+    top = _section(lines, table, _TOP, "", also=("display", "continuous", "item"))
+    items = [_item(lines, number, row, folder) for number, row in enumerate(rows, 1)]
     settings = DisplaySettings(**display)
-    _refuse_contradictions(page, settings, items)
-    _refuse_wrong_trials(page, items)
-    _refuse_nothing_to_rate(page, rated, items)
-    files = tuple(_file(page, number, item) for number, item in enumerate(items, 1))
+    _refuse_contradictions(lines, settings, items)
+    _refuse_wrong_trials(lines, items)
+    _refuse_nothing_to_rate(lines, rated, items)
+    files = tuple(_file(lines, number, item) for number, item in enumerate(items, 1))
     return Playlist(top.get("title", ""), settings, tuple(items), files, rated)
 
 
 def _section(
-    page: "_Page",
-    table: Any,
-    readers: Mapping[str, tuple[Callable[[Any], Any], str]],
-    section: str,
-    also: Sequence[str] = (),
+    lines: TomlLines, table: Any, readers: Readers, section: str, also: Sequence[str] = ()
 ) -> dict[str, Any]:
-    named = f"[{section}]" if section else "the top section"
-    if not isinstance(table, dict):
-        raise CallError(f"found {section} = {table!r} {page.place('', section)}, expected {named}")
-    values = {}
-    for name, value in table.items():
-        at = page.place(section, name)
-        if name not in readers:
-            known = (*readers, *also)
-            hint = near_name(name, known) or f"; the fields are {', '.join(known)}"
-            raise CallError(
-                f"found the unknown field {name!r} in {named} {at}, expected a field of a "
-                f"playlist{hint}"
-            )
-        read, expected = readers[name]
-        values[name] = read(value)
-        if values[name] is None:
-            shown = json.dumps(value, default=str, ensure_ascii=False)
-            raise CallError(f"found {name} = {shown} in {named} {at}, expected {expected}")
-        if values[name] == UNMEASURED:
-            values[name] = None
-    return values
+    values = read_section(table, readers, section, lines=lines, of="a playlist", also=also)
+    return {name: None if value == UNMEASURED else value for name, value in values.items()}
 
 
-def _continuous(page: "_Page", table: Any) -> ContinuousRating:
-    values = _section(page, table, _CONTINUOUS, "continuous")
+def _continuous(lines: TomlLines, table: Any) -> ContinuousRating:
+    values = _section(lines, table, _CONTINUOUS, "continuous")
     if "dimensions" not in values:
         raise CallError(
-            f"found no 'dimensions' in [continuous] {page.place('continuous')}, expected "
+            f"found no 'dimensions' in [continuous]{lines.place('continuous')}, expected "
             f"{_CONTINUOUS['dimensions'][1]}"
         )
     rating = ContinuousRating(**values)
     if rating.maximum <= rating.minimum:
-        at = page.place("continuous", "maximum" if "maximum" in values else "minimum")
+        at = lines.place("continuous", "maximum" if "maximum" in values else "minimum")
         raise CallError(
-            f"found a scale from {rating.minimum:g} to {rating.maximum:g} in [continuous] {at}, "
+            f"found a scale from {rating.minimum:g} to {rating.maximum:g} in [continuous]{at}, "
             "expected it to rise"
         )
     if "axis" in values and len(rating.dimensions) == 2:
         raise CallError(
-            f"found an axis of two dimensions in [continuous] {page.place('continuous', 'axis')}, "
+            f"found an axis of two dimensions in [continuous]{lines.place('continuous', 'axis')}, "
             f"expected none: {rating.dimensions[0]} is horizontal and {rating.dimensions[1]} "
             "vertical"
         )
     return rating
 
 
-def _item(page: "_Page", number: int, row: dict[str, Any], folder: Path | None) -> Item:
+def _item(lines: TomlLines, number: int, row: dict[str, Any], folder: Path | None) -> Item:
     try:
         return make_item(row, folder=folder)
     except ItemFieldError as error:
-        at = page.place("item", error.field, number)
-        raise CallError(f"item {number}: {error} {at}") from None
+        at = lines.place("item", error.field, number)
+        raise CallError(f"item {number}: {error}{at}") from None
 
 
-def _file(page: "_Page", number: int, item: Item) -> StimulusFile | None:
+def _file(lines: TomlLines, number: int, item: Item) -> StimulusFile | None:
     try:
         return open_stimulus(item)
     except (CallError, DataError) as error:
-        at = page.place("item", "file", number)
-        raise type(error)(f"item {number}: {error} {at}") from None
+        at = lines.place("item", "file", number)
+        raise type(error)(f"item {number}: {error}{at}") from None
 
 
-def _refuse_contradictions(page: "_Page", settings: DisplaySettings, items: Sequence[Item]) -> None:
+def _refuse_contradictions(
+    lines: TomlLines, settings: DisplaySettings, items: Sequence[Item]
+) -> None:
     if settings.monitor and settings.mode == "window":
         raise CallError(
-            f"found a window on monitor {settings.monitor} {page.place('display', 'monitor')}, "
+            f"found a window on monitor {settings.monitor}{lines.place('display', 'monitor')}, "
             'expected mode = "fullscreen" there: where a window is on it cannot be known'
         )
     for number, item in enumerate(items, 1):
         if item.kind == "sound" and not settings.sound:
             raise CallError(
-                f"item {number}: found a sound {page.place('item', '', number)} and sound = false "
+                f"item {number}: found a sound{lines.place('item', '', number)} and sound = false "
                 "in [display], expected sound to be played"
             )
 
 
 def _refuse_nothing_to_rate(
-    page: "_Page", rated: ContinuousRating | None, items: Sequence[Item]
+    lines: TomlLines, rated: ContinuousRating | None, items: Sequence[Item]
 ) -> None:
     trials = [i for i in items if i.kind in STIMULUS_KINDS and i.trial is not None]
     if rated is not None and items and not trials:
         raise CallError(
-            f"found [continuous] {page.place('continuous')} and no stimulus with 'trial', expected "
+            f"found [continuous]{lines.place('continuous')} and no stimulus with 'trial', expected "
             "one: a stimulus is rated while it is a trial"
         )
 
 
-def _refuse_wrong_trials(page: "_Page", items: Sequence[Item]) -> None:
+def _refuse_wrong_trials(lines: TomlLines, items: Sequence[Item]) -> None:
     shown: dict[int, int] = {}
     for number, item in enumerate(items, 1):
         if item.trial is None:
             continue
-        at = page.place("item", "trial", number)
+        at = lines.place("item", "trial", number)
         if item.kind in STIMULUS_KINDS and shown.setdefault(item.trial, number) != number:
             raise CallError(
                 f"item {number}: found trial {item.trial} again (item {shown[item.trial]} is it "
-                f"already), expected each trial number once {at}"
+                f"already), expected each trial number once{at}"
             )
         if item.is_rating and item.trial not in shown:
             raise CallError(
                 f"item {number}: found a rating of trial {item.trial}, which no item before it "
-                f"is, expected a trial that was shown {at}"
+                f"is, expected a trial that was shown{at}"
             )
-
-
-class _Page:
-    """The text of a playlist, for errors that name the place."""
-
-    def __init__(self, text: str, where: str) -> None:
-        self.text, self.where = text, where
-
-    def place(self, section: str, name: str = "", number: int = 1) -> str:
-        """Return the line of a field in the `number`-th section of a name."""
-        header = re.compile(r"\s*\[+\s*[\"']?([\w-]+)[\"']?\s*\]+")
-        field_ = re.compile(rf"\s*[\"']?{re.escape(name)}[\"']?\s*[=.]")
-        seen, inside = 0, not section
-        for line_number, line in enumerate(self.text.splitlines(), 1):
-            found = header.match(line)
-            if found:
-                seen += found[1] == section
-                inside = found[1] == section and seen == number
-                if inside and not name:
-                    return f"(line {line_number} of {self.where})"
-            elif inside and name and field_.match(line):
-                return f"(line {line_number} of {self.where})"
-        return f"(in {self.where})"

@@ -4,14 +4,14 @@ A page knows what is answered, takes pygame's events, and draws itself; time and
 its business. Numbers, arrows and Enter do what the mouse does.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 from physioemo.acquisition.player.drawing import draw_text
 from physioemo.acquisition.player.item import SAM_SCALE, Item
 from physioemo.acquisition.player.manikin import draw_manikin
 from physioemo.acquisition.player.sound import import_pygame
 
-__all__ = ["ManikinPage", "RatingPage", "SliderPage", "make_page"]
+__all__ = ["ManikinPage", "SliderPage", "make_page"]
 
 INK = (32, 36, 42)
 MUTED = (108, 117, 130)
@@ -19,7 +19,6 @@ PANEL = (246, 248, 250)
 CARD = (255, 255, 255)
 EDGE = (205, 212, 221)
 ACCENT = (35, 104, 178)
-ACCENT_LIGHT = (222, 235, 250)
 _SMOOTH = 4
 
 _WORDS = {
@@ -27,19 +26,6 @@ _WORDS = {
     "arousal": ("How calm or excited did you feel?", "calm", "excited"),
     "dominance": ("How controlled or in control did you feel?", "controlled", "in control"),
 }
-
-
-class RatingPage(Protocol):
-    """A page that asks."""
-
-    values: dict[str, float]
-    done: bool
-
-    def draw(self, surface: Any) -> None:
-        """Draw it over the whole window."""
-
-    def handle(self, event: Any) -> bool:
-        """Take a pygame event; tell whether the page looks different now."""
 
 
 def make_page(item: Item) -> "ManikinPage | SliderPage":

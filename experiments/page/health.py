@@ -115,12 +115,12 @@ class StreamHealth:
             return "waiting"
         if age > max(STALLED_SECONDS, _SLOW_SAMPLES / sfreq):
             return "stalled"
-        rate = self._rate(now_seconds)
+        rate = self._rate()
         if rate is None or abs(rate / sfreq - 1) <= _RATE_TOLERANCE:
             return "live"
         return "slow" if rate < sfreq else "fast"
 
-    def _rate(self, now_seconds: float) -> float | None:
+    def _rate(self) -> float | None:
         recent = self._arrivals
         if len(recent) < 2 or recent[-1][0] - recent[0][0] < _RATE_SECONDS / 2:
             return None
@@ -134,7 +134,7 @@ class StreamHealth:
             self.description.name,
             self.state(now_seconds),
             sfreq,
-            self._rate(now_seconds),
+            self._rate(),
             self.n_lost / expected if sfreq > 0 and expected else None,
             self.n_gaps,
             None if offset is None else 1e3 * offset,

@@ -7,7 +7,6 @@ from typing import Any
 from physioemo.prediction import Prediction
 
 __all__ = [
-    "ACTIONS",
     "MOMENTS",
     "Decision",
     "DecisionInputs",
@@ -17,7 +16,6 @@ __all__ = [
     "summarise",
 ]
 
-ACTIONS = ("play", "skip", "stop", "feedback")
 MOMENTS = ("choose", "during")
 
 

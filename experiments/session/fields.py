@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from physioemo.acquisition.rig import nearest
 from physioemo.errors import CallError
+from physioemo.hints import nearest
 
 __all__ = ["Field", "named_list", "number", "one_of", "read_fields", "switch", "text", "whole"]
 

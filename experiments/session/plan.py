@@ -16,9 +16,8 @@ from physioemo.experiments.session.orders import fixed_order, shuffled_order, wi
 if TYPE_CHECKING:
     from physioemo.experiments.session.protocol import Protocol
 
-__all__ = ["STEP_KINDS", "PlannedStep", "block_order", "plan_steps", "shown_item"]
+__all__ = ["PlannedStep", "block_order", "plan_steps", "shown_item"]
 
-STEP_KINDS = ("baseline", "practice", "trial", "break")
 _EYES_OPEN = "Please look at the cross and rest."
 _EYES_CLOSED = "Please close your eyes and rest until you are told to open them."
 _BREAK = "A break. It goes on by itself."

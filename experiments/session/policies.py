@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from physioemo.acquisition.rig import nearest
 from physioemo.errors import CallError
 from physioemo.experiments.session.choosing import (
     RANDOM,
@@ -31,6 +30,7 @@ from physioemo.experiments.session.distress import DISTRESS, apply_distress_rule
 from physioemo.experiments.session.fields import Field, read_fields
 from physioemo.experiments.session.hold import HOLD, hold_in_zone
 from physioemo.experiments.session.policy_state import Candidate, PolicyState
+from physioemo.hints import nearest
 
 __all__ = [
     "POLICIES",

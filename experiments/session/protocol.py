@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from physioemo.acquisition.rig import nearest
 from physioemo.errors import CallError
 from physioemo.experiments.session.declaration import (
     Arm,
@@ -24,6 +23,8 @@ from physioemo.experiments.session.plan import PlannedStep, plan_steps, shown_it
 from physioemo.experiments.session.policies import Candidate, PolicyState, start_policy
 from physioemo.experiments.session.yoke import read_decisions
 from physioemo.fingerprint import config_fingerprint
+from physioemo.hints import nearest
+from physioemo.toml_sections import toml_text
 
 __all__ = ["TEMPLATES", "PlannedStep", "Protocol", "new_protocol", "read_protocol"]
 
@@ -215,21 +216,8 @@ def read_protocol(path: str | Path) -> Protocol:
 
     path = Path(path)
     path = TEMPLATES.get(str(path), path) if not path.is_file() else path
-    try:
-        text = path.read_text("utf-8-sig")
-    except FileNotFoundError:
-        there = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
-        hint = nearest(path.name, [*there, *TEMPLATES])
-        raise CallError(
-            f"found no file {path}, expected a protocol in TOML, or one of "
-            f"{', '.join(TEMPLATES)}{hint}"
-        ) from None
-    except UnicodeDecodeError:
-        raise CallError(f"found no UTF-8 text in {path}, expected a protocol in TOML") from None
-    except OSError as error:
-        raise CallError(
-            f"found that {path} cannot be read ({error.strerror}), expected a protocol in TOML"
-        ) from None
+    expected = f"a protocol in TOML, or one of {', '.join(TEMPLATES)}"
+    text = toml_text(path, expected, named=TEMPLATES)
     return parse_protocol(text, where=str(path), folder=path.parent)
 
 

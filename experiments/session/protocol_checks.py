@@ -2,13 +2,13 @@
 
 from itertools import islice, product
 
-from physioemo.acquisition.rig import nearest
 from physioemo.errors import CallError
 from physioemo.experiments.session.declaration import Block
 from physioemo.experiments.session.plan import block_order
 from physioemo.experiments.session.policies import POLICIES
 from physioemo.experiments.session.protocol import Protocol
-from physioemo.experiments.session.toml_lines import TomlLines
+from physioemo.hints import nearest
+from physioemo.toml_lines import TomlLines
 
 __all__ = ["refuse_contradictions"]
 

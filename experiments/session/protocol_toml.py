@@ -1,6 +1,5 @@
 """Session protocols as TOML: read as a whole, with errors that name file, line and field."""
 
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from physioemo.acquisition.player.item import (
     make_item,
 )
 from physioemo.acquisition.player.stimulus_file import StimulusFile, open_stimulus
-from physioemo.acquisition.rig import nearest
 from physioemo.errors import CallError, DataError
 from physioemo.experiments.session.declaration import (
     SECTIONS,
@@ -33,7 +31,9 @@ from physioemo.experiments.session.fields import read_fields
 from physioemo.experiments.session.policies import POLICIES, read_parameters
 from physioemo.experiments.session.protocol import Protocol
 from physioemo.experiments.session.protocol_checks import refuse_contradictions
-from physioemo.experiments.session.toml_lines import TomlLines
+from physioemo.hints import nearest
+from physioemo.toml_lines import TomlLines
+from physioemo.toml_sections import toml_table
 
 __all__ = ["parse_protocol"]
 
@@ -74,10 +74,7 @@ def parse_protocol(
     UnreadableFileError
         If a stimulus cannot be read.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise CallError(f"found no valid TOML in {where} ({error}); correct that line") from None
+    table = toml_table(text, where)
     reader = _Reader(TomlLines(text, where), table)
     top = reader.fields("", table, also=(*_LISTS, *_TABLES, *_ROWS))
     folder = (folder or Path()).absolute()

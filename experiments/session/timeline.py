@@ -19,9 +19,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
 
 
-def timeline(
-    protocol: Protocol, participant: str, session: str, *, every_trial: bool = True
-) -> str:
+def timeline(protocol: Protocol, participant: str, session: str) -> str:
     """Return the timeline of a session: what comes when, how long it takes, the total.
 
     Parameters
@@ -30,8 +28,6 @@ def timeline(
         What is declared.
     participant, session : str
         Whose session.
-    every_trial : bool
-        One line for each trial, or one for each block.
 
     Raises
     ------
@@ -44,10 +40,7 @@ def timeline(
     for step in steps:
         begins.append(start)
         start += step.duration_seconds
-    if every_trial:
-        lines += [_line(protocol, step, at) for step, at in zip(steps, begins, strict=True)]
-    else:
-        lines += _block_lines(steps, begins)
+    lines += [_line(protocol, step, at) for step, at in zip(steps, begins, strict=True)]
     kinds = Counter(step.kind for step in steps)
     chosen = sum(step.kind == "trial" and not step.stimulus for step in steps)
     lines += [
@@ -78,18 +71,6 @@ def _line(protocol: Protocol, step: PlannedStep, at: float) -> str:
     extra += ["practice"] if step.kind == "practice" else []
     line = f"{clock(at):>8}  {step.duration_seconds:6.1f} s  {what:<11} "
     return f"{line}{shown:<{_STIMULUS_WIDTH}} {', '.join(extra)}".rstrip()
-
-
-def _block_lines(steps: Sequence[PlannedStep], begins: Sequence[float]) -> list[str]:
-    lines: list[str] = []
-    names = list(dict.fromkeys((step.block, step.kind == "baseline") for step in steps))
-    for name, is_rest in names:
-        own = [i for i, s in enumerate(steps) if (s.block, s.kind == "baseline") == (name, is_rest)]
-        seconds = sum(steps[i].duration_seconds for i in own)
-        n_trials = sum(steps[i].trial is not None for i in own)
-        trials = f", {n_trials} trials" if n_trials else ""
-        lines.append(f"{clock(begins[own[0]]):>8}  {seconds:6.0f} s  {name}{trials}")
-    return lines
 
 
 def _remarks(protocol: Protocol, steps: Sequence[PlannedStep]) -> list[str]:

@@ -40,10 +40,12 @@ __all__ = [
     "SEED_EEG",
     "SEED_SAMPLES",
     "SeedFile",
+    "eeg_matrices",
     "read_seed",
     "read_seed_session",
     "seed_files",
     "seed_sources",
+    "trial_labels",
 ]
 
 # fmt: off
@@ -129,12 +131,12 @@ def seed_sources(folder: str | Path, *, n_samples: int | None = None) -> list[So
 
 
 def _read_one(file: SeedFile, n_samples: int | None) -> Iterator[Recording]:
-    yield _recording(file, _labels(file.path.parent), n_samples)
+    yield _recording(file, trial_labels(file.path.parent, "sessions"), n_samples)
 
 
 def read_seed(folder: str | Path, *, n_samples: int | None = None) -> Iterator[Recording]:
     """Yield the recording of every subject and session, see :func:`read_seed_session`."""
-    labels = _labels(Path(folder))
+    labels = trial_labels(Path(folder), "sessions")
     files = seed_files(folder)
     return one_at_a_time(_recording(file, labels, n_samples) for file in files)
 
@@ -165,7 +167,7 @@ def read_seed_session(
     files = seed_files(folder)
     for file in files:
         if (file.subject, file.session) == (str(subject), session):
-            return _recording(file, _labels(Path(folder)), n_samples)
+            return _recording(file, trial_labels(Path(folder), "sessions"), n_samples)
     known = ", ".join(dict.fromkeys(f.subject for f in files))
     raise CallError(
         f"found the subjects {known} in {folder}, expected subject {subject} with a session "
@@ -173,11 +175,19 @@ def read_seed_session(
     )
 
 
-def _labels(folder: Path) -> list[int]:
-    path = require_file(folder / "label.mat", "label.mat beside SEED's sessions")
-    content = load_mat(path)
+def trial_labels(folder: Path, beside: str) -> list[int]:
+    """Return the label of each trial, -1, 0 or 1, from ``label.mat``.
+
+    Raises
+    ------
+    RecordingNotFoundError
+        If it is not there.
+    UnreadableFileError
+        If it is damaged or of another data set.
+    """
+    path = require_file(folder / "label.mat", f"label.mat beside SEED's {beside}")
     place = f"label of {path}"
-    label = numbers(content.get("label"), (1, len(SEED_SAMPLES)), place)[0]
+    label = numbers(load_mat(path).get("label"), (1, len(SEED_SAMPLES)), place)[0]
     outside = [v for v in label.tolist() if v not in LABEL_NAMES]
     if outside:
         raise UnreadableFileError(
@@ -212,17 +222,30 @@ def _recording(file: SeedFile, labels: list[int], n_samples: int | None) -> Reco
 
 def _trials(path: Path, n_samples: int | None) -> list[np.ndarray]:
     """Return the trials by number, each (time, channel)."""
+    matrices = eeg_matrices(path, len(SEED_SAMPLES))
+    return [_trial(value, k, path, n_samples) for k, value in matrices]
+
+
+def eeg_matrices(path: Path, n_trials: int) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the matrix of each trial of one person; none is kept meanwhile.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file does not hold ``<initials>_eeg1`` and so on, each once.
+    """
     content = load_mat(path)
     named = {n: m for n in content if (m := _TRIAL.fullmatch(n))}
     found = sorted(int(m[2]) for m in named.values())
-    if found != list(range(1, len(SEED_SAMPLES) + 1)) or len({m[1] for m in named.values()}) != 1:
+    if found != list(range(1, n_trials + 1)) or len({m[1] for m in named.values()}) != 1:
         raise UnreadableFileError(
             f"found {', '.join(sorted(content))[:200] or 'nothing'} in {path}, expected the "
-            "trials <initials>_eeg1 to _eeg15 of one person; the file is damaged or of another "
-            "data set"
+            f"trials <initials>_eeg1 to _eeg{n_trials} of one person; the file is damaged or of "
+            "another data set"
         )
     by_number = {int(m[2]): content.pop(name) for name, m in named.items()}
-    return [_trial(by_number.pop(k), k, path, n_samples) for k in found]
+    for number in found:
+        yield number, by_number.pop(number)
 
 
 def _trial(value: Any, number: int, path: Path, n_samples: int | None) -> np.ndarray:

@@ -27,7 +27,6 @@ from physioemo.datasets.assemble import (
     file_fingerprint,
     no_ratings,
     one_at_a_time,
-    require_file,
 )
 from physioemo.datasets.feature_stream import (
     BANDS_HZ,
@@ -39,10 +38,10 @@ from physioemo.datasets.feature_stream import (
     trial_onsets,
     windows_first,
 )
-from physioemo.datasets.mat_file import load_mat, numbers
-from physioemo.datasets.seed import LABEL_NAMES, SEED_EEG, SeedFile, seed_files
+from physioemo.datasets.mat_file import load_mat
+from physioemo.datasets.seed import LABEL_NAMES, SEED_EEG, SeedFile, seed_files, trial_labels
 from physioemo.datasets.source import Source
-from physioemo.errors import CallError, UnreadableFileError
+from physioemo.errors import CallError
 from physioemo.recording import Recording
 
 __all__ = [
@@ -154,7 +153,7 @@ def _check_options(window_seconds: float | None, n_windows: int | None) -> None:
 def _read(
     file: SeedFile, window_seconds: float | None, n_windows: int | None
 ) -> Iterator[Recording]:
-    labels = _labels(file.path.parent)
+    labels = trial_labels(file.path.parent, "features")
     features = _features(file.path)
     counts = [len(trial) for trial in features["de_LDS"]]
     window = _window_seconds(counts, file.path, window_seconds, n_windows)
@@ -205,19 +204,6 @@ def _window_seconds(
     else:
         check_windows(counts, [n_windows] * _N_TRIALS, str(path), 0)
     return seconds
-
-
-def _labels(folder: Path) -> list[int]:
-    path = require_file(folder / "label.mat", "label.mat beside SEED's features")
-    place = f"label of {path}"
-    label = numbers(load_mat(path).get("label"), (1, _N_TRIALS), place)[0]
-    outside = [v for v in label.tolist() if v not in LABEL_NAMES]
-    if outside:
-        raise UnreadableFileError(
-            f"found {outside[0]} in {place}, expected -1, 0 or 1; the file is damaged or of "
-            "another data set"
-        )
-    return [int(v) for v in label]
 
 
 def _attributes(file: SeedFile, window_seconds: float) -> dict[str, Any]:

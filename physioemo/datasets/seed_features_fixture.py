@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from physioemo.datasets.feature_stream import SMOOTHINGS
+from physioemo.datasets.fixture_folder import check_empty, check_number
 from physioemo.datasets.seed import SEED_EEG
 from physioemo.datasets.seed_eye import EYE_CHANNELS, EYE_WINDOWS, N_TRAIN
 from physioemo.datasets.seed_features import FEATURES, SEED_SECONDS
 from physioemo.datasets.seed_fixture import SEED_LABELS
-from physioemo.datasets.synthetic_features import check_empty, planted_entropy, planted_eye
-from physioemo.errors import CallError
+from physioemo.datasets.synthetic_features import planted_entropy, planted_eye
 
 __all__ = ["python3_pickle", "write_seed_eye_fixture", "write_seed_features_fixture"]
 
@@ -66,7 +66,7 @@ def write_seed_features_fixture(
     from scipy.io import savemat
 
     folder = Path(folder)
-    _check_number(subjects, _N_SUBJECTS, sessions)
+    check_number(subjects, _N_SUBJECTS, sessions, len(_DATES))
     check_empty(folder, "*.mat")
     savemat(folder / "label.mat", {"label": np.array([SEED_LABELS], np.int16)})
     counts = [n_windows or int(s // window_seconds) for s in SEED_SECONDS]
@@ -134,7 +134,7 @@ def write_seed_eye_fixture(
         If a file is already there.
     """
     folder = Path(folder)
-    _check_number(subjects, len(_EYE_SUBJECTS), sessions)
+    check_number(subjects, len(_EYE_SUBJECTS), sessions, len(_DATES))
     check_empty(folder, "*_[123]")
     paths = []
     for subject in _EYE_SUBJECTS[:subjects]:
@@ -162,11 +162,3 @@ def python3_pickle(content: dict[str, np.ndarray]) -> bytes:
     ordered = {name: np.ascontiguousarray(array, "<f8") for name, array in content.items()}
     data = pickle.dumps(ordered, protocol=3)
     return data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1)
-
-
-def _check_number(subjects: int, most: int, sessions: int) -> None:
-    if not (1 <= subjects <= most and 1 <= sessions <= len(_DATES)):
-        raise CallError(
-            f"found {subjects} subjects and {sessions} sessions, expected 1 to {most} and 1 to "
-            f"{len(_DATES)}"
-        )

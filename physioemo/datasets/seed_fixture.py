@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from physioemo.datasets.fixture_folder import check_empty, check_number
 from physioemo.datasets.seed import SEED_EEG, SEED_SAMPLES, SFREQ_HZ
 from physioemo.datasets.synthetic import planted_eeg
-from physioemo.errors import CallError, RecordingExistsError
 
 __all__ = ["SEED_LABELS", "write_seed_fixture"]
 
@@ -56,16 +56,8 @@ def write_seed_fixture(
     from scipy.io import savemat
 
     folder = Path(folder)
-    if not (1 <= subjects <= len(_INITIALS) and 1 <= sessions <= len(_DATES)):
-        raise CallError(
-            f"found {subjects} subjects and {sessions} sessions, expected 1 to "
-            f"{len(_INITIALS)} and 1 to {len(_DATES)}"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.glob("*.mat")):
-        raise RecordingExistsError(
-            f"found .mat files in {folder}, expected none; choose another folder"
-        )
+    check_number(subjects, len(_INITIALS), sessions, len(_DATES))
+    check_empty(folder, "*.mat")
     savemat(folder / "label.mat", {"label": np.array([SEED_LABELS], np.int16)})
     paths = []
     for subject in range(subjects):

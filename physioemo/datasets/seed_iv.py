@@ -29,8 +29,8 @@ from physioemo.datasets.assemble import (
     stretches_to_stream,
 )
 from physioemo.datasets.feature_stream import trial_onsets
-from physioemo.datasets.mat_file import load_mat, numbers
-from physioemo.datasets.seed import SEED_EEG
+from physioemo.datasets.mat_file import numbers
+from physioemo.datasets.seed import SEED_EEG, eeg_matrices
 from physioemo.datasets.source import Source
 from physioemo.description import StreamDescription
 from physioemo.errors import CallError, RecordingNotFoundError, UnreadableFileError
@@ -75,7 +75,6 @@ SFREQ_HZ = 200.0
 WINDOW_SECONDS = 4.0
 N_TRIALS = 24
 _FILE = re.compile(r"([A-Za-z0-9]+)_(\d{8})\.mat")
-_TRIAL = re.compile(r"(\w+)_eeg(\d+)", re.ASCII)
 _TOLERANCE = 200
 
 
@@ -261,17 +260,7 @@ def seed_iv_attributes(file: SeedIvFile) -> dict[str, Any]:
 
 def _trials(file: SeedIvFile, n_samples: int | None) -> list[np.ndarray]:
     """Return the trials by number, each (time, channel)."""
-    content = load_mat(file.path)
-    named = {n: m for n in content if (m := _TRIAL.fullmatch(n))}
-    found = sorted(int(m[2]) for m in named.values())
-    if found != list(range(1, N_TRIALS + 1)) or len({m[1] for m in named.values()}) != 1:
-        raise UnreadableFileError(
-            f"found {', '.join(sorted(content))[:200] or 'nothing'} in {file.path}, expected the "
-            "trials <initials>_eeg1 to _eeg24 of one person; the file is damaged or of another "
-            "data set"
-        )
-    by_number = {int(m[2]): content.pop(name) for name, m in named.items()}
-    return [_trial(by_number.pop(k), k, file, n_samples) for k in found]
+    return [_trial(value, k, file, n_samples) for k, value in eeg_matrices(file.path, N_TRIALS)]
 
 
 def _trial(value: Any, number: int, file: SeedIvFile, n_samples: int | None) -> np.ndarray:

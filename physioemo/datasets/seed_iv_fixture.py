@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from physioemo.datasets.fixture_folder import check_empty, check_number
 from physioemo.datasets.seed import SEED_EEG
 from physioemo.datasets.seed_iv import (
     SEED_IV_LABELS,
@@ -19,8 +20,7 @@ from physioemo.datasets.seed_iv_features import (
     SEED_IV_FEATURES,
 )
 from physioemo.datasets.synthetic import planted_eeg
-from physioemo.datasets.synthetic_features import check_empty, planted_entropy, planted_eye
-from physioemo.errors import CallError
+from physioemo.datasets.synthetic_features import planted_entropy, planted_eye
 
 __all__ = ["write_seed_iv_features_fixture", "write_seed_iv_fixture"]
 
@@ -154,11 +154,7 @@ def _write(
     """Write one file per subject and session, those of a session into its folder."""
     from scipy.io import savemat
 
-    if not (1 <= subjects <= len(_INITIALS) and 1 <= sessions <= len(_DATES)):
-        raise CallError(
-            f"found {subjects} subjects and {sessions} sessions, expected 1 to "
-            f"{len(_INITIALS)} and 1 to {len(_DATES)}"
-        )
+    check_number(subjects, len(_INITIALS), sessions, len(_DATES))
     paths = []
     for session in range(1, sessions + 1):
         check_empty(folder / str(session), "*.mat")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from physioemo.datasets.feature_stream import BANDS_HZ
+from physioemo.datasets.fixture_folder import check_empty
 from physioemo.datasets.seed import SEED_EEG
 from physioemo.datasets.seed_v import SEED_V_LABELS
 from physioemo.datasets.seed_v_features import (
@@ -20,7 +21,7 @@ from physioemo.datasets.seed_v_features import (
     feature_seconds,
 )
 from physioemo.datasets.seed_v_fixture import N_SUBJECTS, SEED_V_FEELINGS
-from physioemo.errors import CallError, RecordingExistsError
+from physioemo.errors import CallError
 
 __all__ = ["dumps_as_numpy_1", "write_seed_v_features_fixture"]
 
@@ -74,11 +75,7 @@ def write_seed_v_features_fixture(
         raise CallError(f"found {subjects} subjects, expected 1 to {N_SUBJECTS}")
     labels = _labels(windows)
     for where in folders:
-        where.mkdir(parents=True, exist_ok=True)
-        if any(where.glob("*.npz")):
-            raise RecordingExistsError(
-                f"found .npz files in {where}, expected none; choose another folder"
-            )
+        check_empty(where, "*.npz")
     paths = []
     for subject in range(1, subjects + 1):
         rng = np.random.default_rng([seed, subject])

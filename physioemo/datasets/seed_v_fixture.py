@@ -14,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from physioemo.datasets.cnt_file import ELECTRODE_BYTES, SETUP_BYTES
+from physioemo.datasets.fixture_folder import check_empty, check_number
 from physioemo.datasets.seed import SEED_EEG
 from physioemo.datasets.seed_v import (
     SEED_V_EOG,
@@ -23,7 +24,6 @@ from physioemo.datasets.seed_v import (
     trial_seconds,
 )
 from physioemo.datasets.synthetic import planted_eeg
-from physioemo.errors import CallError, RecordingExistsError
 
 __all__ = ["SEED_V_FEELINGS", "write_cnt", "write_seed_v_fixture"]
 
@@ -85,16 +85,8 @@ def write_seed_v_fixture(
         If a file is already there.
     """
     folder = Path(folder)
-    if not (1 <= subjects <= N_SUBJECTS and 1 <= sessions <= len(_DATES)):
-        raise CallError(
-            f"found {subjects} subjects and {sessions} sessions, expected 1 to {N_SUBJECTS} and "
-            f"1 to {len(_DATES)}"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.glob("*.cnt")):
-        raise RecordingExistsError(
-            f"found .cnt files in {folder}, expected none; choose another folder"
-        )
+    check_number(subjects, N_SUBJECTS, sessions, len(_DATES))
+    check_empty(folder, "*.cnt")
     paths = []
     for subject in range(1, subjects + 1):
         for session in range(1, sessions + 1):

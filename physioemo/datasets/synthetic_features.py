@@ -1,30 +1,11 @@
 """Made-up features for fixtures, with an effect of the label planted in them."""
 
-from pathlib import Path
-
 import numpy as np
 
-from physioemo.errors import RecordingExistsError
-
-__all__ = ["check_empty", "planted_entropy", "planted_eye"]
+__all__ = ["planted_entropy", "planted_eye"]
 
 _ENTROPY = np.array([22.0, 20.0, 19.0, 18.0, 16.0])  # of the five bands, as in published files
 _EFFECT = np.array([0.0, 0.0, -1.0, 1.0, 1.0])
-
-
-def check_empty(folder: Path, pattern: str) -> None:
-    """Make a folder that holds no file of a pattern.
-
-    Raises
-    ------
-    RecordingExistsError
-        If it holds one.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.glob(pattern)):
-        raise RecordingExistsError(
-            f"found {pattern.lstrip('*')} files in {folder}, expected none; choose another folder"
-        )
 
 
 def planted_entropy(

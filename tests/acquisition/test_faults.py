@@ -114,7 +114,7 @@ def test_the_same_seed_gives_the_same_fault_and_keeps_every_shape(kind):
 
 def blocks_of(recording):
     streams = replay_streams(recording)
-    return list(replay_blocks(recording, streams)), {k: d for k, (d, _, _) in streams.items()}
+    return list(replay_blocks(streams)), {k: d for k, (d, _, _) in streams.items()}
 
 
 def joined(blocks, key):

@@ -181,3 +181,15 @@ def test_a_wrong_row_in_a_rig_is_one_sentence(old, new, message):
         text = text.split("[[device.channel]]")[0]
     with pytest.raises(CallError, match=message):
         parse_rig(text, where="booth.toml")
+
+
+def test_a_wrong_field_of_a_second_row_is_named_with_its_own_line():
+    second = (
+        '[[device]]\nkey = "b"\nchannels = "two"\n[[device.channel]]\nlabel = "x"\nuntt = "V"\n'
+    )
+    text = OWN + second
+    line = text.splitlines().index('channels = "two"') + 1
+    with pytest.raises(CallError, match=rf'channels = "two" in \[device\] \(line {line} of'):
+        parse_rig(text)
+    with pytest.raises(CallError, match=rf"'untt' in \[device.channel\] \(line {line + 3} of"):
+        parse_rig(text.replace('"two"', "2"))

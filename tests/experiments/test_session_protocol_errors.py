@@ -5,7 +5,6 @@ import pytest
 from physioemo.errors import CallError
 from physioemo.experiments.session.protocol import read_protocol
 from physioemo.experiments.session.protocol_toml import parse_protocol
-from physioemo.experiments.session.toml_lines import TomlLines
 from tests.experiments.made_protocols import TEXT, changed
 
 WRONG = [
@@ -107,19 +106,6 @@ def test_files_are_opened_before_anything_starts(tmp_path):
         read_protocol(path)
     with pytest.raises(CallError, match=r"found no file .*q\.toml.*did you mean 'p\.toml'"):
         read_protocol(tmp_path / "q.toml")
-
-
-def test_lines_are_found_past_texts_of_several_lines_and_comments():
-    text = (
-        'a = """\n[x]\nb = 1\n"""\n# b = 2\nb = 3\n[[ "x" ]] # c\nb = 4\n[x.y]\nb = 5\n[[x]]\nb=6\n'
-    )
-    lines = TomlLines(text, "f")
-    assert lines.place("", "b") == " (line 6 of f)"
-    assert lines.place("x", "b") == " (line 8 of f)"
-    assert lines.place("x.y", "b") == " (line 10 of f)"
-    assert lines.place("x", "b", 2) == " (line 12 of f)"
-    assert lines.place("x", "none", 2) == " (line 11 of f)"
-    assert lines.place("z") == " (in f)"
 
 
 @pytest.mark.parametrize(
