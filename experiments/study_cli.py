@@ -114,11 +114,11 @@ def _print_plan(declared: Any, jobs: int) -> None:
         click.echo(
             f"Permutations too few for a p of 0.05, which takes {FEWEST_PERMUTATIONS}: {names}."
         )
-    minutes = plan.total_seconds / 60 / jobs
+    minutes = plan.seconds_in(jobs) / 60
     click.echo(
         f"About {minutes:.1f} minutes in {jobs} process{'es' if jobs > 1 else ''}, permuted labels "
-        "included, an upper estimate: networks of many folds are trained together, and this one "
-        "run was their first."
+        "included, maps and families too, an upper estimate: networks of many folds are trained "
+        "together, and this one run was their first."
     )
 
 

@@ -1,5 +1,6 @@
 """Which electrodes one model of a study uses, and which pairs together, beside their nulls."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,12 +8,16 @@ import numpy as np
 
 from physioemo.errors import CallError
 from physioemo.experiments.estimators import find_estimator
-from physioemo.experiments.importance import electrode_importance, interactions_beside_null
+from physioemo.experiments.importance import (
+    electrode_importance,
+    electrode_interactions,
+    interactions_beside_null,
+)
 from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_inputs import StudyInputs, features_for, permuted_targets
 from physioemo.experiments.study_jobs import fit_folds
 
-__all__ = ["attention_beside_null", "n_map_fits", "study_maps"]
+__all__ = ["ablation_seconds", "attention_beside_null", "n_map_fits", "study_maps"]
 
 _FOLDS, _PERMUTATIONS = 8, 19
 
@@ -33,8 +38,7 @@ def study_maps(study: Study, inputs: StudyInputs) -> dict[str, Any]:
     model = study.models[number]
     features = features_for(model.name, study, inputs)
     names = _electrodes(inputs, features)
-    if not inputs.classes:
-        raise CallError("found maps for ratings, expected a target with classes; leave maps out")
+    _require_classes(inputs)
     return {
         dimension: {"model": model.label, "ch_names": list(names)}
         | _dimension_maps(study, inputs, number, column, features, names)
@@ -95,6 +99,35 @@ def n_map_fits(n_columns: int, n_folds: int) -> int:
     return n_columns * (1 + _PERMUTATIONS) * len(_spread_folds(n_folds))
 
 
+def ablation_seconds(study: Study, inputs: StudyInputs) -> float:
+    """Tell how long the maps of a study take once their models are fitted, from one model here.
+
+    Raises
+    ------
+    CallError
+        As :func:`study_maps`.
+    """
+    number = [m.label for m in study.models].index(study.maps)
+    name = study.models[number].name
+    features, n_own = features_for(name, study, inputs), _own_features(name, inputs)
+    n_channels = len(_electrodes(inputs, features))
+    _require_classes(inputs)
+    labels = _labels(study, inputs, 0, None)
+    (estimator,) = fit_folds(study, inputs, number, 0, [0], labels)
+    test = inputs.folds[0][1][inputs.rated(0)[inputs.folds[0][1]]]
+    began = time.perf_counter()
+    electrode_importance(estimator, features[test], labels[test], n_own=n_own)
+    importance = time.perf_counter() - began
+    pairs = [(i, j) for i in range(n_channels) for j in range(i)]
+    some = pairs[:n_channels]
+    began = time.perf_counter()
+    electrode_interactions(estimator, features[test], pairs=some, n_own=n_own)
+    one_pass = (time.perf_counter() - began) / (2 + n_channels + len(some))
+    interactions = one_pass * (2 + n_channels + len(pairs))
+    of_permutation = importance * len(_spread_folds(len(inputs.folds))) + interactions
+    return len(inputs.columns) * (1 + _PERMUTATIONS) * of_permutation
+
+
 def _spread_folds(n_folds: int) -> np.ndarray:
     return np.unique(np.linspace(0, n_folds - 1, _FOLDS).astype(int))
 
@@ -107,6 +140,11 @@ def _electrodes(inputs: StudyInputs, features: np.ndarray) -> tuple[str, ...]:
             "name a model that reads 'de' alone"
         )
     return names
+
+
+def _require_classes(inputs: StudyInputs) -> None:
+    if not inputs.classes:
+        raise CallError("found maps for ratings, expected a target with classes; leave maps out")
 
 
 def _own_features(model: str, inputs: StudyInputs) -> int | None:

@@ -30,7 +30,7 @@ from physioemo.experiments.study_jobs import (
     run_job,
 )
 from physioemo.experiments.study_joint import ALL_COLUMNS
-from physioemo.experiments.study_maps import n_map_fits, study_maps
+from physioemo.experiments.study_maps import ablation_seconds, n_map_fits, study_maps
 from physioemo.experiments.study_modalities import n_modality_fits, study_modalities
 from physioemo.experiments.study_scores import study_scores
 from physioemo.experiments.study_trust_scores import trust_scores, trust_unit
@@ -58,6 +58,8 @@ class StudyPlan:
         How often each is repeated with permuted labels.
     n_more_fits : mapping of str to int
         Models to be trained for maps and for the comparison of families, by label.
+    ablation_seconds : float
+        How long the maps take besides their models.
     """
 
     n_windows: int
@@ -68,13 +70,18 @@ class StudyPlan:
     seconds: dict[str, float]
     n_permutations: dict[str, int]
     n_more_fits: dict[str, int]
+    ablation_seconds: float = 0.0
 
     @property
     def total_seconds(self) -> float:
         """Estimate for one process, permuted labels, maps and families included."""
-        return sum(
-            (n + self.n_more_fits.get(k, 0)) * self.seconds[k] for k, n in self.n_fits.items()
-        )
+        return self.seconds_in(1)
+
+    def seconds_in(self, jobs: int) -> float:
+        """Estimate for some processes; maps and families are made in one of them."""
+        spread = sum(n * self.seconds[k] for k, n in self.n_fits.items())
+        alone = sum(n * self.seconds[k] for k, n in self.n_more_fits.items())
+        return spread / jobs + alone + self.ablation_seconds
 
 
 def plan_study(study: Study) -> StudyPlan:
@@ -93,6 +100,7 @@ def plan_study(study: Study) -> StudyPlan:
         seconds={m.label: _one_fit(k, study) for k, m in enumerate(study.models)},
         n_permutations={m.label: n_permutations(study, m) for m in study.models},
         n_more_fits=_more_fits(study, len(inputs.columns), len(inputs.folds)),
+        ablation_seconds=ablation_seconds(study, inputs) if study.maps else 0.0,
     )
 
 
