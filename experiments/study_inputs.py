@@ -21,7 +21,9 @@ from physioemo.experiments.targets import Target
 from physioemo.experiments.trial_sequences import require_one_hop
 
 __all__ = [
+    "FamilyRows",
     "StudyInputs",
+    "feature_rows",
     "features_for",
     "load_inputs",
     "permuted_rows",
@@ -238,12 +240,44 @@ def features_for(model: str | ModelChoice, study: Study, inputs: StudyInputs) ->
     if reads == "connectivity":
         return connectivity_tokens(families["de"], families["connectivity"])
     if reads == "modalities":
-        chosen = [families[f.replace("-", "_")] for f in _modalities(choice, study)]
-        return np.concatenate([v.reshape(len(v), -1) for v in chosen], axis=1)
+        return feature_rows(choice, study, inputs)[np.arange(len(inputs.groups))]
     chosen = [families[f.replace("-", "_")] for f in study.families]
     if len(chosen) == 1:
         return chosen[0]
     return np.concatenate([v.reshape(len(v), -1) for v in chosen], axis=1)
+
+
+class FamilyRows:
+    """Families side by side, one row per window, put together for the windows asked for alone.
+
+    Sound and pictures are ten thousand numbers of single precision per window; beside families of
+    double precision they would be held twice as large, and all of them at once.
+
+    Parameters
+    ----------
+    parts : sequence of ndarray, shape (window, ...)
+        The families in their order.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+        self._parts = tuple(parts)
+
+    def __len__(self) -> int:
+        return len(self._parts[0])
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        taken = [
+            part[rows].reshape(len(rows), int(np.prod(part.shape[1:]))) for part in self._parts
+        ]
+        return np.concatenate(taken, axis=1)
+
+
+def feature_rows(model: ModelChoice, study: Study, inputs: StudyInputs) -> np.ndarray | FamilyRows:
+    """Return what gives the features of windows by their numbers, as :func:`features_for` does."""
+    if find_estimator(model.name).reads != "modalities":
+        return features_for(model, study, inputs)
+    names = [f.replace("-", "_") for f in _modalities(model, study)]
+    return FamilyRows([inputs.families[name] for name in names])
 
 
 def with_layout(model: ModelChoice, study: Study, inputs: StudyInputs) -> ModelChoice:

@@ -5,9 +5,9 @@ So a study can be interrupted at any time and spread over processes, and comes o
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from physioemo.experiments.study_config import ModelChoice, Study
 from physioemo.experiments.study_data import Groups
 from physioemo.experiments.study_groups import kept_whole, names_of
 from physioemo.experiments.study_inputs import (
+    FamilyRows,
     StudyInputs,
-    features_for,
+    feature_rows,
     load_inputs,
     permuted_rows,
     with_layout,
@@ -179,7 +180,7 @@ def _predictions(
     are kept in the study's folder `out`, if it is given.
     """
     model = with_layout(study.models[job.model], study, inputs)
-    features = features_for(model, study, inputs)
+    features = feature_rows(model, study, inputs)
     rated = rated_rows(inputs, job.column)
     y = inputs.targets if model.joint else inputs.targets[:, job.column]
     ratings = None if inputs.ratings is None else inputs.ratings[:, max(job.column, 0)]
@@ -192,8 +193,8 @@ def _predictions(
     for fold in job.folds:
         train, test = (rows[rated[rows]] for rows in inputs.folds[fold])
         parts.append(trust_parts(study, inputs.groups, train))
-        learned = parts[-1][0]
-        fits.append(_fit_arguments(study, model, inputs, features, y, learned, fold, ratings))
+        given = (study, model, inputs, features, y, parts[-1][0], fold, ratings)
+        fits.append(partial(_fit_arguments, *given))
         tests.append(test)
     # Folds without a rated window to test have nothing to say.
     kept = [k for k, test in enumerate(tests) if len(test)]
@@ -250,14 +251,15 @@ def fit_folds(
         True or permuted labels; of a model that learns ratings beside them, the true ones.
     """
     choice = with_layout(study.models[model], study, inputs)
-    features = features_for(choice, study, inputs)
+    features = feature_rows(choice, study, inputs)
     rated = inputs.rated(column)
     ratings = None if inputs.ratings is None else inputs.ratings[:, column]
     fits = []
     for fold in folds:
         train = inputs.folds[fold][0]
         train, _ = trust_parts(study, inputs.groups, train[rated[train]])
-        fits.append(_fit_arguments(study, choice, inputs, features, y, train, fold, ratings))
+        given = (study, choice, inputs, features, y, train, fold, ratings)
+        fits.append(partial(_fit_arguments, *given))
     return _fitted(choice, study, fits, list(folds))
 
 
@@ -265,7 +267,7 @@ def _fit_arguments(
     study: Study,
     model: ModelChoice,
     inputs: StudyInputs,
-    features: np.ndarray,
+    features: np.ndarray | FamilyRows,
     y: np.ndarray,
     train: np.ndarray,
     fold: int,
@@ -293,7 +295,7 @@ def _promises(
     study: Study,
     inputs: StudyInputs,
     estimator: Any,
-    features: np.ndarray,
+    features: np.ndarray | FamilyRows,
     y: np.ndarray,
     parts: tuple[np.ndarray, np.ndarray],
     tested: Said,
@@ -326,8 +328,9 @@ def _resampled(
 
 
 def _fitted(
-    model: ModelChoice, study: Study, fits: list[dict[str, Any]], folds: list[int]
+    model: ModelChoice, study: Study, fits: Sequence[Callable[[], dict[str, Any]]], folds: list[int]
 ) -> list[Any]:
+    """Return fitted estimators; the windows of a fold are put together when it is its turn."""
     options = ordered_options(model.name, model.options, study.target)
     estimators = [
         build_estimator(
@@ -338,9 +341,9 @@ def _fitted(
     if _trains_together(model) and len(fits) > 1:
         from physioemo.experiments.estimators_torch import fit_together
 
-        return fit_together(estimators, fits)
+        return fit_together(estimators, [fit() for fit in fits])
     for estimator, fit in zip(estimators, fits, strict=True):
-        own = {k: v for k, v in fit.items() if k != "classes" or v is not None}
+        own = {k: v for k, v in fit().items() if k != "classes" or v is not None}
         of, ratings = own.pop("windows", None), own.pop("ratings", None)
         own |= {"ratings": ratings} if getattr(estimator, "reads_ratings", False) else {}
         own |= {} if of is None else places(estimator, of)

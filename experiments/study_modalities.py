@@ -9,7 +9,7 @@ from physioemo.errors import CallError
 from physioemo.experiments.estimators import find_estimator
 from physioemo.experiments.report.parts import Block, Note, Table, number_text, plural
 from physioemo.experiments.study_config import Study
-from physioemo.experiments.study_inputs import StudyInputs, features_for, with_layout
+from physioemo.experiments.study_inputs import FamilyRows, StudyInputs, feature_rows, with_layout
 from physioemo.experiments.study_jobs import fit_fold, places
 from physioemo.experiments.trial_scores import subject_scores
 
@@ -44,7 +44,7 @@ def study_modalities(study: Study, inputs: StudyInputs) -> dict[str, Any]:
             f"found only the family {families[0]!r} in {study.modalities!r}, expected two or more "
             "to compare; name them in its families"
         )
-    features = features_for(choice, study, inputs)
+    features = feature_rows(choice, study, inputs)
     folds = _spread_folds(len(inputs.folds))
     return {
         dimension: {
@@ -88,7 +88,7 @@ def _subsets(families: list[str]) -> dict[str, list[str]]:
 def _scores(
     study: Study,
     inputs: StudyInputs,
-    features: np.ndarray,
+    features: np.ndarray | FamilyRows,
     model: int,
     column: int,
     folds: np.ndarray,

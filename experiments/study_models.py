@@ -177,7 +177,7 @@ def kept_predictions(
     """
     from threadpoolctl import threadpool_limits
 
-    from physioemo.experiments.study_inputs import features_for, load_inputs
+    from physioemo.experiments.study_inputs import feature_rows, load_inputs
     from physioemo.experiments.study_jobs import said_of
     from physioemo.experiments.study_joint import ALL_COLUMNS, rated_rows
 
@@ -193,7 +193,7 @@ def kept_predictions(
     rated = rated_rows(inputs, ALL_COLUMNS if choice.joint else column)
     rows = inputs.folds[fold][1]
     rows = rows[rated[rows]]
-    features = features_for(choice, study, inputs)[rows]
+    features = feature_rows(choice, study, inputs)[rows]
     with threadpool_limits(limits=None if find_estimator(choice.name).uses_torch else 1):
         said = said_of(estimator, features, inputs.groups.take(rows))
     return rows, said[:, column] if choice.joint else said
