@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 @pytest.mark.slow
 def test_the_python_of_the_readme_runs(tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    simulated_recording(tmp_path / "demo" / "training.zarr", n_trials=8)
+    simulated_recording(tmp_path / "demo" / "training.zarr", n_trials=6)
     command = [sys.executable, "-c", code]
     environment = {**__import__("os").environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(

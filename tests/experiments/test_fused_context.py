@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from physioemo.errors import CallError, CheckpointError
-from physioemo.experiments.cli import live, train
+from physioemo.experiments.cli import live
 from physioemo.experiments.decoder_folder import load_decoder
 from physioemo.experiments.fused_context import sequence_codes
 from physioemo.experiments.fused_fit import fit_fused, said_of
@@ -21,6 +21,7 @@ from physioemo.experiments.train_config import train_config
 from physioemo.experiments.training import StudyConfig, shared_recipe
 from physioemo.models.training import TrainingConfig
 from tests.experiments.fused_planted import told_early, with_rest
+from tests.experiments.trained import trained_by_command
 from tests.simulated import simulated_recording
 
 CONFIG = FusedConfig(
@@ -208,13 +209,9 @@ def test_a_wrong_context_is_one_sentence(settings, told):
 
 
 def test_the_command_trains_one_for_offline_use_and_says_so(tmp_path):
-    recording = simulated_recording(tmp_path / "a.zarr", n_trials=6)
     text = 'context = "offline-transformer"\nepochs = 1\nfolds = 2\npermutations = 0\n'
-    (tmp_path / "t.toml").write_text(text)
-    arguments = [str(tmp_path / "a.zarr"), "--out", str(tmp_path / "d"), "--config"]
-    done = CliRunner().invoke(train, [*arguments, str(tmp_path / "t.toml")])
-    assert done.exit_code == 0, done.output
-    assert "Offline only: the context 'offline-transformer' sees later windows" in done.output
-    assert "physioemo live" not in done.output
-    said = load_decoder(tmp_path / "d").predict(recording)
+    recording, folder, output = trained_by_command(tmp_path, text, n_trials=6)
+    assert "Offline only: the context 'offline-transformer' sees later windows" in output
+    assert "physioemo live" not in output
+    said = load_decoder(folder).predict(recording)
     assert len(said) > 100 and not any(p.abstain for p in said)

@@ -5,10 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from physioemo.errors import CallError, CheckpointError, DataError
-from physioemo.experiments.cli import train
 from physioemo.experiments.decoder_folder import load_decoder
 from physioemo.experiments.fused_fit import fit_fused, said_of
 from physioemo.experiments.fused_heads import RatingHead, RatingScale
@@ -23,7 +21,7 @@ from physioemo.experiments.live_outlets import (
 from physioemo.experiments.train_config import train_config
 from physioemo.models.training import TrainingConfig
 from tests.experiments.fused_planted import rated
-from tests.simulated import simulated_recording
+from tests.experiments.trained import trained_by_command
 
 CONFIG = FusedConfig(
     dimensions=("valence", "arousal"),
@@ -136,14 +134,10 @@ def test_a_wrong_head_is_one_sentence(settings, told):
 
 
 def test_the_command_trains_ratings_and_says_how_well_they_are_told(tmp_path):
-    recording = simulated_recording(tmp_path / "a.zarr", n_trials=8)
     text = 'heads = "joint"\nepochs = 2\nfolds = 2\npermutations = 0\n[trust]\ncoverage = 0.5\n'
-    (tmp_path / "t.toml").write_text(text)
-    arguments = [str(tmp_path / "a.zarr"), "--out", str(tmp_path / "d"), "--config"]
-    done = CliRunner().invoke(train, [*arguments, str(tmp_path / "t.toml")])
-    assert done.exit_code == 0, done.output
-    assert "Ratings of valence: concordance" in done.output
-    assert "Intervals held the truth of held-out trials in valence" in done.output
-    said = load_decoder(tmp_path / "d").predict(recording)
+    recording, folder, output = trained_by_command(tmp_path, text, n_trials=8)
+    assert "Ratings of valence: concordance" in output
+    assert "Intervals held the truth of held-out trials in valence" in output
+    said = load_decoder(folder).predict(recording)
     low, high = (recording.ratings.attrs[f"scale_{k}"] for k in ("minimum", "maximum"))
     assert all(low <= v <= high for p in said for v in p.value.values()) and len(said) > 100

@@ -264,11 +264,11 @@ def test_nothing_to_train_on_is_said(small):
         train_fused_decoder({}, QUICK)
 
 
-def test_the_command_trains_and_the_report_opens_the_folder(physioemo, typed, tmp_path):
+def test_the_command_trains_and_the_report_opens_the_folder(typed, tmp_path):
     simulated_recording(tmp_path / "a.zarr", n_trials=6)
     (tmp_path / "t.toml").write_text('families = ["eda"]\nepochs = 1\nfolds = 3\npermutations = 1')
     arguments = ["--config", tmp_path / "t.toml", "--folds", 2, "--families", "eda,gaze"]
-    done = physioemo("train", tmp_path / "a.zarr", "--out", tmp_path / "d", *arguments, check=0)
+    done = typed("train", tmp_path / "a.zarr", "--out", tmp_path / "d", *arguments, check=0)
     assert "trial-grouped 2-fold" in done.stdout and "majority class 0.50" in done.stdout
     assert "EEG alone: valence" in done.stdout and "without EEG: valence" in done.stdout
     content = json.loads((tmp_path / "d" / "decoder.json").read_text())

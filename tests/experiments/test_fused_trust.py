@@ -5,10 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from physioemo.errors import CallError, DataError
-from physioemo.experiments.cli import train
 from physioemo.experiments.fused_fit import fit_fused, parts_of, said_of
 from physioemo.experiments.fused_scores import trust_scores
 from physioemo.experiments.fused_training import FusedConfig, train_fused_decoder
@@ -25,6 +23,7 @@ from physioemo.experiments.train_config import read_train_file, train_config
 from physioemo.experiments.training import StudyConfig
 from physioemo.models.training import TrainingConfig
 from tests.experiments.fused_planted import sure_and_unsure
+from tests.experiments.trained import trained_by_command
 from tests.simulated import simulated_recording
 
 TRAINING = TrainingConfig(n_epochs=15, batch_size=64, learning_rate=5e-3, patience=15)
@@ -177,13 +176,10 @@ def test_the_eeg_alone_can_be_trusted_too_but_not_by_the_model_eeg(tmp_path):
 
 
 def test_the_command_and_the_report_say_what_is_not_possible(tmp_path):
-    simulated_recording(tmp_path / "a.zarr", n_trials=8)
-    (tmp_path / "t.toml").write_text("epochs = 1\nfolds = 2\npermutations = 0\n[trust]\n")
-    arguments = [str(tmp_path / "a.zarr"), "--out", str(tmp_path / "d"), "--config"]
-    done = CliRunner().invoke(train, [*arguments, str(tmp_path / "t.toml")])
-    assert done.exit_code == 0, done.output
-    assert "Not promised: found no threshold at which a risk of 0.25" in done.output
-    content = json.loads((tmp_path / "d" / "evaluation.json").read_text())
+    text = "epochs = 1\nfolds = 2\npermutations = 0\n[trust]\n"
+    _, folder, said = trained_by_command(tmp_path, text, n_trials=8)
+    assert "Not promised: found no threshold at which a risk of 0.25" in said
+    content = json.loads((folder / "evaluation.json").read_text())
     assert content["trust"]["n_with_rule"] == 0 and content["trust"]["risk"] is None
     assert content["notes"] and content["baselines"] == {}
     assert any("Not promised" in getattr(b, "text", "") for b in score_blocks(content))

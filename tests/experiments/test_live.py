@@ -166,16 +166,16 @@ def test_two_streams_that_fit_must_be_chosen_between(decoder):
     del outlets
 
 
-def test_a_rig_says_which_stream_is_decoded(recording, decoder, tmp_path, physioemo, typed):
+def test_a_rig_says_which_stream_is_decoded(recording, decoder, tmp_path, typed):
     folder = decoder.save(tmp_path / "decoder")
     rig = tmp_path / "booth.toml"
     names = ", ".join(f'"{n}"' for n in decoder.ch_names)
     stream = f'name = "Simulated-EEG"\nsfreq = 250\nchannels = [{names}]\n'
     rig.write_text(f'name = "Booth"\n[streams.eeg]\n{stream}')
-    source = threading.Thread(target=replay, args=(recording,), kwargs={"duration_seconds": 20})
+    source = threading.Thread(target=replay, args=(recording,), kwargs={"duration_seconds": 14})
     source.start()
     arguments = ("live", "--decoder", folder, "--rig", rig, "--stop-when-idle", 2, "--json")
-    done = physioemo(*arguments, check=0)
+    done = typed(*arguments, check=0)
     source.join()
     assert json.loads(done.stdout)["n_predictions"] > 5
     done = typed(*arguments, "--stream", "name='x'", check=2)
