@@ -27,6 +27,7 @@ __all__ = [
 NOTHING = "–"
 PAGE_INCHES = 9.6
 _NUMERIC = re.compile(r"[−\d][\d.,\s%−–±()/:e✓✗]*")
+_RANGE = re.compile(r"[−\d][\d.]* to [−\d][\d.]*( \([^()]*\))?|[−\d][\d.]* \([−\d.]+ to [−\d.]+\)")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Table:
     def numeric(self) -> tuple[bool, ...]:
         """Which columns hold numbers only and are aligned to the right."""
         return tuple(_is_numeric(row[i] for row in self.rows) for i in range(len(self.columns)))
+
+    @staticmethod
+    def is_range(cell: str) -> bool:
+        """Return whether a cell is an interval, which is not broken over lines."""
+        return _RANGE.fullmatch(cell) is not None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from physioemo.experiments.report.parts import Table
 from physioemo.experiments.study_report import write_study_report
 
 
@@ -145,3 +146,8 @@ def test_attention_is_shown_beside_its_null_and_called_no_connectivity(tmp_path)
     without = maps(names) | {"attention": {}}
     said = text_of(write_study_report(results(maps={"valence": without}), tmp_path))
     assert "Attention" not in said
+
+
+def test_intervals_are_not_broken_over_lines():
+    cells = ("0.450 to 0.500", "−0.1 to 0.5", "0.499 (0.474 to 0.525)", "trials to windows")
+    assert [Table.is_range(cell) for cell in cells] == [True, True, True, False]
