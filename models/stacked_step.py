@@ -73,8 +73,6 @@ class Engine:
         self._step: Callable[..., Any] = self._eager_step
         self._logits: Callable[..., Any] = self._eager_logits
         if compiled:
-            from physioemo.models.matrix_products import ProductsPass  # loads the compiler
-
             # Without fullgraph a break would leave most of it uncompiled, and say nothing. The
             # compiler's cache is blind to the number of threads unless it is an option: code for
             # two threads, met by a process of one, takes five times as long.
@@ -82,10 +80,7 @@ class Engine:
                 torch.compile,
                 dynamic=False,
                 fullgraph=True,
-                options={
-                    "cpp.threads": torch.get_num_threads(),
-                    "post_grad_custom_post_pass": ProductsPass(),
-                },
+                options={"cpp.threads": torch.get_num_threads(), **_products_of_choice()},
             )
             rounding = "other roundings" if bfloat16 else "the same numbers"
             self._step = _guarded(whole(self._whole_step), self._step, rounding)
@@ -234,6 +229,15 @@ def _guarded(
             return result
 
     return call
+
+
+def _products_of_choice() -> dict[str, Any]:
+    """Return the compiler's option for faster products, where this torch has such a thing."""
+    try:
+        from physioemo.models.matrix_products import ProductsPass  # loads the compiler
+    except ImportError:  # its place is private: another version may have another
+        return {}
+    return {"post_grad_custom_post_pass": ProductsPass()}
 
 
 class _Graphed:
