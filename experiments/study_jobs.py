@@ -167,7 +167,10 @@ def _all_kept(job: Job, study: Study, folder: Path) -> bool:
 def load_job(job: Job, folder: Path) -> dict[str, Any]:
     """Return what a job wrote: ``rows``, ``predicted``, ``promised``, ``fold``, ``notes``."""
     with np.load(folder / f"{job.name}.npz", allow_pickle=False) as file:
-        content = {name: file[name] for name in ("rows", "predicted", "promised", "fold")}
+        content = {name: file[name] for name in ("rows", "predicted", "fold")}
+        # A study that an earlier version began promised nothing.
+        nothing = np.empty((len(content["rows"]), 0))
+        content["promised"] = file.get("promised", nothing)
         return {**content, "notes": json.loads(str(file["notes"]))}
 
 
