@@ -7,13 +7,13 @@ are learned inside ``fit`` from its own rows, so nothing can be fitted across fo
 imported before an estimator is asked for.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 from physioemo.errors import CallError
+from physioemo.hints import unknown_name
 
 __all__ = ["ESTIMATORS", "EstimatorRow", "build_estimator", "find_estimator"]
 
@@ -189,7 +189,7 @@ def find_estimator(name: str) -> EstimatorRow:
         If there is no such estimator; the message names the nearest one.
     """
     if name not in ESTIMATORS:
-        raise CallError(f"there is no estimator {name!r}: {_nearest(name, ESTIMATORS)}")
+        raise unknown_name("the estimator", name, ESTIMATORS)
     return ESTIMATORS[name]
 
 
@@ -225,24 +225,16 @@ def build_estimator(
             f"{able}; leave joint out and it is fitted to each dimension"
         )
     if preset not in ("default", "small"):
-        raise CallError(f"there is no preset {preset!r}: {_nearest(preset, ('default', 'small'))}")
+        raise unknown_name("the preset", preset, ("default", "small"))
     arguments = {**row.arguments, **(row.small if preset == "small" else {}), **options}
     estimator_class = row.load_joint_class() if joint else row.load_class()
     known = estimator_class._get_param_names()
     for option in arguments:
         if option not in known:
-            raise CallError(f"estimator {name!r} takes no option {option!r}: "
-                            f"{_nearest(option, known)}")  # fmt: skip
+            raise unknown_name("the option", option, known, of=name)
     if row.needs_weights and arguments.get("weights") is None:
         raise CallError(
             f"estimator {name!r} cannot be built without weights: give weights= the path of a "
             "local safetensors file; nothing is ever downloaded"
         )
     return estimator_class(seed=seed, **arguments)
-
-
-def _nearest(name: str, valid: Iterable[str]) -> str:
-    names = sorted(valid)
-    nearest = get_close_matches(str(name), names, n=1, cutoff=0.4)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    return f"{hint}expected one of {', '.join(names)}"

@@ -1,7 +1,6 @@
 """Everything that decides how a decoder of several streams is trained."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from physioemo.errors import CallError
 from physioemo.experiments.fused_heads import HEADS
@@ -10,6 +9,7 @@ from physioemo.experiments.fused_sides import SideChoice
 from physioemo.experiments.fused_stimulus import StimulusChoice
 from physioemo.experiments.fused_trust import TrustChoice
 from physioemo.experiments.training import StudyConfig
+from physioemo.hints import unknown_name
 from physioemo.models.multiple_instance import POOLINGS
 from physioemo.models.temporal_context import CONTEXTS
 
@@ -116,11 +116,7 @@ n_permutations, validation_share, training, seed
         ):
             if name not in known:
                 names = [k for k in known if k is not None]
-                near = get_close_matches(str(name), names, n=1, cutoff=0)[0]
-                raise CallError(
-                    f"found the {what} {name!r}, expected one of {', '.join(names)}; did you mean "
-                    f"{near!r}?"
-                )
+                raise unknown_name(f"the {what}", name, names)
         self._refuse_contradictions()
         names = [side.family for side in self.sides]
         if len(set(names)) < len(names):

@@ -1,6 +1,5 @@
 """What stands beside the EEG in a fused decoder: families of features of other streams."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from physioemo.errors import AmbiguousStreamError, CallError, NoStreamError
 from physioemo.experiments.fused_modalities import modality_name
 from physioemo.features.catalogue import FAMILIES
 from physioemo.features.family import Extractor, Family, FamilyOptions, WindowGrid
+from physioemo.hints import nearest
 
 __all__ = [
     "SIDE_FAMILIES",
@@ -55,10 +55,9 @@ class SideChoice:
 
     def __post_init__(self) -> None:
         if self.family not in SIDE_FAMILIES:
-            near = difflib.get_close_matches(str(self.family), SIDE_FAMILIES, n=1, cutoff=0)[0]
             raise CallError(
                 f"found the family {self.family!r} beside the EEG, expected one of "
-                f"{', '.join(SIDE_FAMILIES)}; did you mean {near!r}?"
+                f"{', '.join(SIDE_FAMILIES)}{nearest(str(self.family), SIDE_FAMILIES)}"
             )
         lengths = (self.window_seconds, self.hop_seconds, self.max_age_seconds)
         if not all(np.isfinite(s) and s > 0 for s in lengths):

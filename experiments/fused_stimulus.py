@@ -4,7 +4,6 @@ A window that ends at time t holds what had been shown by t: by the player's fli
 or a live session has them, else by the onsets of the trials.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from physioemo.features.stimulus_windows import (
     shown_stimulus_tokens,
     trial_stimulus_tokens,
 )
+from physioemo.hints import nearest
 from physioemo.recording import Recording
 
 __all__ = [
@@ -66,10 +66,9 @@ class StimulusChoice:
     def __post_init__(self) -> None:
         for name in self.modalities:
             if name not in STIMULUS_MODALITIES:
-                near = difflib.get_close_matches(str(name), STIMULUS_MODALITIES, n=1, cutoff=0)[0]
                 raise CallError(
                     f"found {name!r} of the stimulus, expected some of "
-                    f"{', '.join(STIMULUS_MODALITIES)}; did you mean {near!r}?"
+                    f"{', '.join(STIMULUS_MODALITIES)}{nearest(str(name), STIMULUS_MODALITIES)}"
                 )
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
             raise CallError(

@@ -10,12 +10,12 @@ are given, in all dimensions together, at most the wanted share is wrong. See
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from physioemo.errors import CallError, DataError
+from physioemo.hints import unknown_name
 from physioemo.models.abstention import AbstentionRule, abstain_where_unsure, fit_abstention
 from physioemo.models.conformal import COVERS, Conformal, fit_intervals, fit_sets
 from physioemo.prediction import Prediction
@@ -79,11 +79,7 @@ class TrustChoice:
 
     def __post_init__(self) -> None:
         if self.cover not in COVERS:
-            near = get_close_matches(str(self.cover), COVERS, n=1, cutoff=0)[0]
-            raise CallError(
-                f"found cover = {self.cover!r}, expected one of {', '.join(COVERS)}; did you mean "
-                f"{near!r}?"
-            )
+            raise unknown_name("cover =", self.cover, COVERS)
         for name in ("risk", "certainty", "coverage"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:

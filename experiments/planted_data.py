@@ -19,7 +19,6 @@ unbalanced     band-power, three of four trials high
 ============== =================================================================================
 """
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -37,6 +36,7 @@ from physioemo.experiments.null_data import (
     trial_classes,
     wandering_gain,
 )
+from physioemo.hints import unknown_name
 from physioemo.recording import Recording
 
 __all__ = ["COUPLED", "PLANTED", "Planted", "planted_recordings"]
@@ -129,11 +129,7 @@ def planted_recordings(
         If the kind is not known, or a coherency lies outside 0 to 1.
     """
     if kind not in PLANTED:
-        near = difflib.get_close_matches(kind, PLANTED, n=1, cutoff=0)[0]
-        raise CallError(
-            f"found the planted effect {kind!r}, expected one of {', '.join(PLANTED)}; did you "
-            f"mean {near!r}?"
-        )
+        raise unknown_name("the planted effect", kind, PLANTED)
     plan = plan or NullPlan()
     strength = PLANTED[kind].effect if effect is None else effect
     if kind == "coupling" and not 0 <= strength <= 1:

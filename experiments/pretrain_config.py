@@ -1,6 +1,5 @@
 """What a TOML file may say of a pre-training, checked before anything is computed."""
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -17,6 +16,7 @@ from physioemo.experiments.pretrain_data import (
 )
 from physioemo.features.stimulus_family import StimulusCut
 from physioemo.features.stimulus_files import find_stimuli
+from physioemo.hints import nearest
 from physioemo.models.pretraining import PretrainingConfig
 
 __all__ = ["DataChoice", "read_data", "read_plan"]
@@ -175,6 +175,5 @@ def _check_keys(section: Any, valid: Iterable[str], where: str) -> None:
     names = list(valid)
     for key in section:
         if key not in names:
-            near = difflib.get_close_matches(key, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = nearest(key, names)
             raise CallError(f"found {key!r} in {where}, expected some of {', '.join(names)}{hint}")

@@ -19,7 +19,6 @@ In subject-dependent work a subject is on both sides by design, its trials and s
 leave-one-subject-out all subjects have seen the same clips, so clips are on both sides by design.
 """
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from physioemo.experiments import splits
 from physioemo.experiments.folds import Fold
 from physioemo.experiments.inner_folds import inner_folds
 from physioemo.experiments.study_data import Groups
+from physioemo.hints import nearest, unknown_name
 
 __all__ = ["DEFAULT_PROTOCOL", "PROTOCOLS", "Protocol", "find_protocol", "nested_folds", "split"]
 
@@ -156,11 +156,7 @@ def find_protocol(name: str) -> Protocol:
         If there is none; the message names the nearest one.
     """
     if name not in PROTOCOLS:
-        near = difflib.get_close_matches(str(name), PROTOCOLS, n=1, cutoff=0)[0]
-        raise CallError(
-            f"found the protocol {name!r}, expected one of {', '.join(PROTOCOLS)}; did you mean "
-            f"{near!r}?"
-        )
+        raise unknown_name("the protocol", name, PROTOCOLS)
     return PROTOCOLS[name]
 
 
@@ -216,8 +212,7 @@ def split(
 def _check_option(protocol: Protocol, option: str, value: Any) -> None:
     there = protocol.options
     if option not in there:
-        near = difflib.get_close_matches(option, there, n=1, cutoff=0)
-        known = f"expected one of {', '.join(there)}; did you mean {near[0]!r}?" if near else ""
+        known = f"expected one of {', '.join(there)}{nearest(option, there)}" if there else ""
         raise CallError(
             f"found the option {option!r} for {protocol.name}, "
             + (known or "expected none; leave it out")

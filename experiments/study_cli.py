@@ -45,7 +45,7 @@ def study(
     from physioemo.experiments.study_models import MODELS
     from physioemo.experiments.study_prepare import prepare_store
     from physioemo.experiments.study_report import write_study_report
-    from physioemo.experiments.study_run import run_study
+    from physioemo.experiments.study_run import is_finished, run_study
     from physioemo.experiments.study_stimuli import may_leak
 
     declared = read_study(file, data=data, out=out)
@@ -74,15 +74,22 @@ def study(
     if dry_run or out is None:
         _print_plan(declared, jobs)
         return
-    with progress(f"study {declared.name}", 1.0) as update:
-        results = run_study(
-            declared,
-            out,
-            jobs=jobs,
-            scheduler=scheduler,
-            overwrite=overwrite,
-            on_progress=lambda done, total: update(done / total),
-        )
+    was_finished = is_finished(out) and not overwrite
+    try:
+        with progress(f"study {declared.name}", 1.0) as update:
+            results = run_study(
+                declared,
+                out,
+                jobs=jobs,
+                scheduler=scheduler,
+                overwrite=overwrite,
+                on_progress=lambda done, total: update(done / total),
+            )
+    except KeyboardInterrupt:
+        click.echo("What is done is kept; the same command goes on from here.", err=True)
+        raise
+    if was_finished and not declared.keep_models:
+        click.echo("Finished before; --overwrite computes it anew.")
     print_results(results)
     page = write_study_report(results, out)
     if declared.keep_models:
@@ -91,10 +98,11 @@ def study(
 
 
 def _print_plan(declared: Any, jobs: int) -> None:
+    from physioemo.experiments.estimators import find_estimator
     from physioemo.experiments.statistics import FEWEST_PERMUTATIONS
     from physioemo.experiments.study_fused_options import offline_models
     from physioemo.experiments.study_inputs import protocol_line
-    from physioemo.experiments.study_run import plan_study
+    from physioemo.experiments.study_plan import plan_study
 
     plan = plan_study(declared)
     click.echo(f"{declared.name}: {protocol_line(declared)}")
@@ -115,10 +123,11 @@ def _print_plan(declared: Any, jobs: int) -> None:
             f"Permutations too few for a p of 0.05, which takes {FEWEST_PERMUTATIONS}: {names}."
         )
     minutes = plan.seconds_in(jobs) / 60
+    networks = any(find_estimator(m.name).uses_torch for m in declared.models)
+    why = ": networks of many folds are trained together, and this one run was their first"
     click.echo(
         f"About {minutes:.1f} minutes in {jobs} process{'es' if jobs > 1 else ''}, permuted labels "
-        "included, maps and families too, an upper estimate: networks of many folds are trained "
-        "together, and this one run was their first."
+        f"included, maps and families too, an upper estimate{why if networks else ''}."
     )
 
 
@@ -163,21 +172,9 @@ def _line(scores: dict[str, Any], name: str) -> str:
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
 def compare(folders: tuple[Path, ...]) -> None:
     """Put the results of several studies side by side, leaky ones stamped."""
-    import json
+    from physioemo.experiments.study_run import read_results
 
-    from physioemo.errors import RecordingNotFoundError
-    from physioemo.experiments.study_run import RESULTS
-
-    found = []
-    for folder in folders:
-        path = folder / RESULTS
-        if not path.is_file():
-            raise RecordingNotFoundError(
-                f"found no {RESULTS} in {folder}, expected the folder of a finished study; run "
-                "'physioemo study' to its end"
-            )
-        found.append(_with_nan(json.loads(path.read_text(encoding="utf-8"))))
-    _print_side_by_side(found)
+    _print_side_by_side([read_results(folder) for folder in folders])
 
 
 def _print_side_by_side(studies: list[dict[str, Any]]) -> None:
@@ -215,12 +212,3 @@ def _cell(results: dict[str, Any], dimension: str, label: str) -> str:
     text += " offline only" if label in results.get("offline", {}) else ""
     permuted = [p["trial"] for p in scores["permuted"]]
     return text + (f" (permuted {sum(permuted) / len(permuted):.3f})" if permuted else "")
-
-
-def _with_nan(value: Any) -> Any:
-    """Return results as they were before JSON, which knows no NaN."""
-    if isinstance(value, dict):
-        return {k: _with_nan(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_with_nan(v) for v in value]
-    return float("nan") if value is None else value

@@ -16,12 +16,12 @@ from physioemo.experiments.study_fields import (
     flag,
     section,
     typed,
-    unknown,
 )
 from physioemo.experiments.study_fused_options import check_fused
 from physioemo.experiments.study_trust import check_trust, read_trust
 from physioemo.experiments.targets import Target
 from physioemo.fingerprint import config_fingerprint
+from physioemo.hints import unknown_name
 
 __all__ = ["RESAMPLERS", "ModelChoice", "Preparation", "Study", "read_study"]
 
@@ -179,7 +179,7 @@ class Study:
 
     def __post_init__(self) -> None:
         if self.resample not in RESAMPLERS:
-            raise unknown("the resampling", self.resample, RESAMPLERS)
+            raise unknown_name("the resampling", self.resample, RESAMPLERS)
         baseline = "mean" if self.target.kind == "continuous" else "majority"
         if not any(m.name == baseline for m in self.models):
             object.__setattr__(self, "models", (ModelChoice(baseline), *self.models))
@@ -190,9 +190,9 @@ class Study:
                 f"found two models called {twice[0]!r}, expected one name each; give one a label"
             )
         if self.reference and self.reference not in labels:
-            raise unknown("the reference model", self.reference, labels)
+            raise unknown_name("the reference model", self.reference, labels)
         if self.maps and self.maps not in labels:
-            raise unknown("the model for maps", self.maps, labels)
+            raise unknown_name("the model for maps", self.maps, labels)
         find_protocol(self.protocol)
         for model in self.models:
             row = find_estimator(model.name)
@@ -212,7 +212,7 @@ class Study:
                     "labels target; choose another model, or an ordinal target of ratings"
                 )
         if self.modalities and self.modalities not in labels:
-            raise unknown("the model for modalities", self.modalities, labels)
+            raise unknown_name("the model for modalities", self.modalities, labels)
         check_trust(self)
 
     def _check_joint(self, model: ModelChoice) -> None:
@@ -352,9 +352,9 @@ def _data(
     name = typed(data, "dataset", str, "")
     kind = typed(data, "preparation", str, "features")
     if name not in CATALOGUE:
-        raise unknown("the dataset", name, CATALOGUE)
+        raise unknown_name("the dataset", name, CATALOGUE)
     if kind not in PREPARATIONS:
-        raise unknown("the preparation", kind, PREPARATIONS)
+        raise unknown_name("the preparation", kind, PREPARATIONS)
     if "stores" in data or data_path is None or out is None:
         missing = [o for o, path in (("--data", data_path), ("--out", out)) if path is None]
         what = "stores beside a dataset" if "stores" in data else f"no {' and no '.join(missing)}"

@@ -1,12 +1,12 @@
 """Fields of a study's TOML: of the kind that is meant, or refused in one sentence."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from physioemo.errors import CallError
+from physioemo.hints import unknown_name
 
-__all__ = ["check_keys", "count", "flag", "section", "typed", "unknown"]
+__all__ = ["check_keys", "count", "flag", "section", "typed"]
 
 
 def section(content: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -43,12 +43,4 @@ def check_keys(content: Mapping[str, Any], known: tuple[str, ...], where: str) -
     """Refuse a field that is not known, and name the nearest."""
     for key in content:
         if key not in known:
-            raise unknown(f"the field of {where}", key, known)
-
-
-def unknown(what: str, name: str, known: Any) -> CallError:
-    """Return the error of a name that is not known, with the nearest one."""
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0)[0]
-    return CallError(
-        f"found {what} {name!r}, expected one of {', '.join(known)}; did you mean {near!r}?"
-    )
+            raise unknown_name(f"the field of {where}", key, known)

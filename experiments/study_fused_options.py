@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from physioemo.errors import CallError
 from physioemo.experiments.fused_heads import HEADS
 from physioemo.experiments.fused_modalities import FUSION_NAMES, SIZES
-from physioemo.experiments.study_fields import unknown
+from physioemo.hints import unknown_name
 
 if TYPE_CHECKING:
     from physioemo.experiments.study_config import ModelChoice, Study
@@ -56,7 +56,7 @@ def check_options(label: str, options: Mapping[str, Any]) -> None:
         ("heads", HEADS),
     ):
         if options.get(option) is not None and options[option] not in known:
-            raise unknown(f"the {option} of {label!r}", options[option], known)
+            raise unknown_name(f"the {option} of {label!r}", options[option], known)
     if options.get("context") is not None and options.get("pooling") is not None:
         raise CallError(
             f"found a context and a pooling for {label!r}, expected one of them: both say the "

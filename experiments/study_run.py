@@ -2,9 +2,7 @@
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,8 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from physioemo.atomic_file import new_path
 from physioemo.dask_jobs import run_on_dask
-from physioemo.errors import CallError, DataError, RecordingExistsError
+from physioemo.errors import (
+    CallError,
+    DataError,
+    RecordingExistsError,
+    RecordingNotFoundError,
+)
 from physioemo.experiments.outside_splits import OutsideSplit, write_split
 from physioemo.experiments.pretrained_encoders import pretrained_id
 from physioemo.experiments.study_config import Study
@@ -25,107 +29,22 @@ from physioemo.experiments.study_jobs import (
     TRUE_LABELS,
     Job,
     load_job,
-    n_permutations,
     plan_jobs,
     run_job,
 )
 from physioemo.experiments.study_joint import ALL_COLUMNS
-from physioemo.experiments.study_maps import ablation_seconds, n_map_fits, study_maps
-from physioemo.experiments.study_modalities import n_modality_fits, study_modalities
+from physioemo.experiments.study_maps import study_maps
+from physioemo.experiments.study_modalities import study_modalities
+from physioemo.experiments.study_models import MODELS
 from physioemo.experiments.study_scores import study_scores
 from physioemo.experiments.study_trust_scores import trust_scores, trust_unit
 from physioemo.fingerprint import config_fingerprint, package_versions
 
-__all__ = ["RESULTS", "StudyPlan", "plan_study", "run_study"]
+__all__ = ["RESULTS", "is_finished", "read_results", "run_study"]
 
 RESULTS = "results.json"
+_NUMBERS = ("dimensions", "maps", "modalities")
 _CONFIG, _SPLITS, _PREDICTIONS, _JOBS = "config.json", "splits.json", "predictions.zarr", "jobs"
-
-
-@dataclass(frozen=True)
-class StudyPlan:
-    """What a study would do.
-
-    Parameters
-    ----------
-    n_windows, n_trials, n_subjects, n_folds : int
-        What there is.
-    n_fits : mapping of str to int
-        Models to be trained, by label: with true and permuted labels.
-    seconds : mapping of str to float
-        How long one fit of each took just now.
-    n_permutations : mapping of str to int
-        How often each is repeated with permuted labels.
-    n_more_fits : mapping of str to int
-        Models to be trained for maps and for the comparison of families, by label.
-    ablation_seconds : float
-        How long the maps take besides their models.
-    """
-
-    n_windows: int
-    n_trials: int
-    n_subjects: int
-    n_folds: int
-    n_fits: dict[str, int]
-    seconds: dict[str, float]
-    n_permutations: dict[str, int]
-    n_more_fits: dict[str, int]
-    ablation_seconds: float = 0.0
-
-    @property
-    def total_seconds(self) -> float:
-        """Estimate for one process, permuted labels, maps and families included."""
-        return self.seconds_in(1)
-
-    def seconds_in(self, jobs: int) -> float:
-        """Estimate for some processes; maps and families are made in one of them."""
-        spread = sum(n * self.seconds[k] for k, n in self.n_fits.items())
-        alone = sum(n * self.seconds[k] for k, n in self.n_more_fits.items())
-        return spread / jobs + alone + self.ablation_seconds
-
-
-def plan_study(study: Study) -> StudyPlan:
-    """Return what a study would do, and how long one fit of each model takes here."""
-    inputs = load_inputs(study)
-    jobs = plan_jobs(study, len(inputs.columns), len(inputs.folds))
-    n_fits = {
-        m.label: sum(len(j.folds) for j in jobs if j.model == k) for k, m in enumerate(study.models)
-    }
-    return StudyPlan(
-        n_windows=len(inputs.groups),
-        n_trials=len(set(inputs.groups.trial_id.tolist())),
-        n_subjects=len(set(inputs.groups.person.tolist())),
-        n_folds=len(inputs.folds),
-        n_fits=n_fits,
-        seconds={m.label: _one_fit(k, study) for k, m in enumerate(study.models)},
-        n_permutations={m.label: n_permutations(study, m) for m in study.models},
-        n_more_fits=_more_fits(study, len(inputs.columns), len(inputs.folds)),
-        ablation_seconds=ablation_seconds(study, inputs) if study.maps else 0.0,
-    )
-
-
-def _more_fits(study: Study, n_columns: int, n_folds: int) -> dict[str, int]:
-    """Return the fits for maps and families, by the label of the model."""
-    found: dict[str, int] = {}
-    for label, n in (
-        (study.maps, n_map_fits(n_columns, n_folds)),
-        (study.modalities, n_modality_fits(n_columns, n_folds)),
-    ):
-        if label:
-            found[label] = found.get(label, 0) + n
-    return found
-
-
-def _one_fit(model: int, study: Study) -> float:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        column = ALL_COLUMNS if study.models[model].joint else 0
-        outcome = run_job(Job(model, column, TRUE_LABELS, (0,)), study, Path(folder) / _JOBS)
-        seconds = time.perf_counter() - began
-    _raise_error([outcome])
-    return seconds
 
 
 def run_study(
@@ -137,7 +56,7 @@ def run_study(
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Run a study and write its folder.
+    """Run a study and write its folder; one that is finished is read from there.
 
     Parameters
     ----------
@@ -172,6 +91,8 @@ def run_study(
     inputs = load_inputs(study)
     config = _config(study, inputs)
     _prepare(folder, config, overwrite=overwrite)
+    if is_finished(folder) and (not study.keep_models or (folder / MODELS).is_dir()):
+        return read_results(folder)
     _log(folder, f"begun, configuration {config['config_hash']}")
     write_split(
         folder / _SPLITS,
@@ -202,10 +123,43 @@ def run_study(
     _write_predictions(folder, study, inputs, planned)
     write_confusion(results, folder)
     text = json.dumps(_plain(results), indent=1, ensure_ascii=False)
-    (folder / RESULTS).write_text(text, encoding="utf-8")
+    with new_path(folder / RESULTS, overwrite=True) as partial_file:
+        partial_file.write_text(text, encoding="utf-8")
     shutil.rmtree(folder / _JOBS)
     _log(folder, "finished")
     return results
+
+
+def is_finished(folder: Path) -> bool:
+    """Tell whether a folder holds a study that came to its end."""
+    return (folder / RESULTS).is_file() and not (folder / _JOBS).exists()
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """Return what a study's ``results.json`` holds, NaN where its scores say null.
+
+    Raises
+    ------
+    RecordingNotFoundError
+        If there is none.
+    """
+    path = folder / RESULTS
+    if not path.is_file():
+        raise RecordingNotFoundError(
+            f"found no {RESULTS} in {folder}, expected the folder of a finished study; run "
+            "'physioemo study' to its end"
+        )
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return results | {k: _with_nan(results[k]) for k in _NUMBERS if k in results}
+
+
+def _with_nan(value: Any) -> Any:
+    """Return results as they were before JSON, which knows no NaN."""
+    if isinstance(value, dict):
+        return {k: _with_nan(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_with_nan(v) for v in value]
+    return float("nan") if value is None else value
 
 
 def _log(folder: Path, what: str) -> None:
@@ -279,12 +233,13 @@ def _run_all(
         keys = [f"{job.name}-{study.fingerprint}{kept}" for job in planned]
         outcomes = run_on_dask(work, planned, keys, jobs=jobs, scheduler=scheduler)
     for done, outcome in enumerate(outcomes, 1):
-        _raise_error([outcome])
+        raise_error([outcome])
         if on_progress:
             on_progress(done, len(planned))
 
 
-def _raise_error(outcomes: list[dict[str, Any]]) -> None:
+def raise_error(outcomes: list[dict[str, Any]]) -> None:
+    """Raise the first error that :func:`run_job` reports."""
     for outcome in outcomes:
         if outcome["error"]:
             raise (CallError if outcome["wrong_call"] else DataError)(outcome["error"])

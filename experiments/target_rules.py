@@ -1,12 +1,12 @@
 """How ratings and labels become numbers: what :mod:`physioemo.experiments.targets` goes by."""
 
-import difflib
 from collections.abc import Sequence
 
 import numpy as np
 
 from physioemo.errors import CallError, DataError
 from physioemo.experiments.study_data import StudyData
+from physioemo.hints import nearest
 
 __all__ = [
     "AT_THRESHOLD",
@@ -197,10 +197,9 @@ def ratings_of(data: StudyData, dimension: str) -> np.ndarray:
     """
     low, high = rating_scale(data)
     if dimension not in data.ratings:
-        near = difflib.get_close_matches(dimension, data.ratings, n=1, cutoff=0)
         raise DataError(
             f"found ratings of {', '.join(data.ratings) or 'nothing'}, expected {dimension!r} too"
-            + (f"; did you mean {near[0]!r}?" if near else "")
+            f"{nearest(dimension, data.ratings)}"
         )
     ratings = np.asarray(data.ratings[dimension], float)
     outside = np.flatnonzero((ratings < low) | (ratings > high))
@@ -273,9 +272,8 @@ def label_numbers(data: StudyData, classes: Sequence[str]) -> np.ndarray:
     values = ["" if v is None or v != v else str(v) for v in labels.tolist()]
     unknown = sorted({v for v in values if v and v not in number})
     if unknown:
-        near = difflib.get_close_matches(unknown[0], classes, n=1, cutoff=0)[0]
         raise DataError(
             f"found the label {unknown[0]!r}, expected one of {', '.join(classes)}; name all "
-            f"classes of the target (nearest: {near!r})"
+            f"classes of the target{nearest(unknown[0], classes)}"
         )
     return np.array([number.get(v, MISSING) for v in values], int)

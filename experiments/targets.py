@@ -7,7 +7,6 @@ what happens at it are part of the target, bins follow the range of the scale, a
 stays missing.
 """
 
-import difflib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -30,6 +29,7 @@ from physioemo.experiments.target_rules import (
     ratings_of,
     require_two_classes,
 )
+from physioemo.hints import unknown_name
 
 __all__ = ["KINDS", "MISSING", "Target", "class_weights", "require_two_classes"]
 
@@ -86,11 +86,7 @@ class Target:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            near = difflib.get_close_matches(str(self.kind), KINDS, n=1, cutoff=0)[0]
-            raise CallError(
-                f"found the target kind {self.kind!r}, expected one of {', '.join(KINDS)}; did "
-                f"you mean {near!r}?"
-            )
+            raise unknown_name("the target kind", self.kind, KINDS)
         for name in ("dimensions", "edges", "classes"):
             value = getattr(self, name)
             if isinstance(value, str):
@@ -192,11 +188,7 @@ class Target:
         known = [f.name for f in fields(cls)]
         for key in values:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1, cutoff=0)[0]
-                raise CallError(
-                    f"found {key!r} in a target, expected some of {', '.join(known)}; did you "
-                    f"mean {near!r}?"
-                )
+                raise unknown_name("the field of a target", key, known)
         if "kind" not in values:
             raise CallError(f"found a target without kind, expected one of {', '.join(KINDS)}")
         return cls(**values)

@@ -1,6 +1,5 @@
 """What ``physioemo train`` can be told in a TOML file; options on the command line win."""
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from physioemo.experiments.fused_trust import TrustChoice
 from physioemo.experiments.training import StudyConfig
 from physioemo.features.stimulus_cache import stimulus_features
 from physioemo.features.stimulus_features import StimulusFeatures
+from physioemo.hints import unknown_name
 
 __all__ = ["MODELS", "SETTINGS", "read_train_file", "train_config", "train_stimuli"]
 
@@ -111,7 +111,7 @@ def read_train_file(path: str | Path) -> dict[str, Any]:
 
 def _checked(key: str, value: Any) -> Any:
     if key not in SETTINGS:
-        raise _unknown("the field", key, SETTINGS)
+        raise unknown_name("the field", key, SETTINGS)
     kind = SETTINGS[key]
     _require_kind(key, value, kind)
     return float(value) if kind is float else value
@@ -143,7 +143,7 @@ def train_config(settings: Mapping[str, Any]) -> StudyConfig:
     beside = said.get("families") or said.get("stimuli") or any(k in said for k in _MORE)
     model = said.get("model", "fused" if beside else "eeg")
     if model not in MODELS:
-        raise _unknown("the model", model, MODELS)
+        raise unknown_name("the model", model, MODELS)
     common = _common(said)
     if model == "eeg":
         unused = [k for k in _OF_FUSED if k in said]
@@ -197,7 +197,7 @@ def _stimulus(said: Mapping[str, Any]) -> StimulusChoice | None:
     about = said.get("stimulus", {})
     for key, value in about.items():
         if key not in _OF_STIMULUS:
-            raise _unknown("the field of [stimulus]", key, _OF_STIMULUS)
+            raise unknown_name("the field of [stimulus]", key, _OF_STIMULUS)
         _require_kind(key, value, _OF_STIMULUS[key])
     if not said.get("stimuli"):
         if about:
@@ -215,7 +215,7 @@ def _stimulus(said: Mapping[str, Any]) -> StimulusChoice | None:
 def _trust(about: Mapping[str, Any]) -> TrustChoice:
     for key, value in about.items():
         if key not in _OF_TRUST:
-            raise _unknown("the field of [trust]", key, _OF_TRUST)
+            raise unknown_name("the field of [trust]", key, _OF_TRUST)
         if key != "thresholds":
             _require_kind(key, value, _OF_TRUST[key])
         elif not isinstance(value, list) or not all(_is_number(v) for v in value):
@@ -251,7 +251,7 @@ def _sides(families: Iterable[str], about: Mapping[str, Any]) -> tuple[Any, ...]
         )
     for family in about:
         if family not in names:
-            raise _unknown("[sides] of the family", family, names)
+            raise unknown_name("[sides] of the family", family, names)
     return tuple(default_side(name, **_side(name, about.get(name, {}))) for name in names)
 
 
@@ -260,15 +260,7 @@ def _side(family: str, about: Any) -> dict[str, float]:
         raise CallError(f"found sides.{family} = {about!r}, expected a section")
     for key, value in about.items():
         if key not in _OF_SIDE:
-            raise _unknown(f"the field of [sides.{family}]", key, _OF_SIDE)
+            raise unknown_name(f"the field of [sides.{family}]", key, _OF_SIDE)
         if not _is_number(value):
             raise CallError(f"found {key} = {value!r} in [sides.{family}], expected a number")
     return {key: float(value) for key, value in about.items()}
-
-
-def _unknown(what: str, name: str, known: Iterable[str]) -> CallError:
-    names = list(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0)[0]
-    return CallError(
-        f"found {what} {name!r}, expected one of {', '.join(names)}; did you mean {near!r}?"
-    )

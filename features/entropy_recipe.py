@@ -1,6 +1,5 @@
 """What an entropy token is made of: the bands, the named definitions, the recipe."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from physioemo.errors import CallError, SignalError
 from physioemo.fingerprint import config_fingerprint
+from physioemo.hints import unknown_name
 
 __all__ = ["BANDS", "DEFINITIONS", "OFFLINE", "WINDOW_LOCAL", "EntropyRecipe"]
 
@@ -66,11 +66,7 @@ class EntropyRecipe:
 
     def __post_init__(self) -> None:
         if self.definition not in DEFINITIONS:
-            near = difflib.get_close_matches(self.definition, DEFINITIONS, n=1, cutoff=0)[0]
-            raise CallError(
-                f"found the entropy definition {self.definition!r}, expected one of "
-                f"{', '.join(DEFINITIONS)}; did you mean {near!r}?"
-            )
+            raise unknown_name("the entropy definition", self.definition, DEFINITIONS)
         self._settle_order()
         if not (np.isfinite(self.sfreq) and self.sfreq > 0):
             raise SignalError(

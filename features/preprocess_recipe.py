@@ -1,6 +1,5 @@
 """Everything that decides a bit of a feature store, and the hash that stands for it."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from physioemo.features.family import Family, FamilyOptions
 from physioemo.features.smoothing import OFFLINE_SMOOTHINGS, SMOOTHINGS
 from physioemo.features.stimulus_family import STIMULUS_FAMILIES, StimulusCut, StimulusFamily
 from physioemo.fingerprint import config_fingerprint
+from physioemo.hints import unknown_name
 
 __all__ = ["BASELINES", "SMOOTHED", "PreprocessRecipe"]
 
@@ -163,7 +163,4 @@ class PreprocessRecipe:
 
 def _known(what: str, name: str, table: Mapping[str, Any] | Sequence[str]) -> None:
     if name not in table:
-        near = difflib.get_close_matches(name, list(table), n=1, cutoff=0)[0]
-        raise CallError(
-            f"found the {what} {name!r}, expected one of {', '.join(table)}; did you mean {near!r}?"
-        )
+        raise unknown_name(f"the {what}", name, table)

@@ -8,11 +8,10 @@ trial. ``lds-smoother`` adds the backward pass of Rauch, Tung and Striebel (1965
 3:1445-1450): every value depends on later windows, so it is offline only.
 """
 
-import difflib
-
 import numpy as np
 
 from physioemo.errors import CallError
+from physioemo.hints import unknown_name
 
 __all__ = ["OFFLINE_SMOOTHINGS", "SMOOTHINGS", "smooth"]
 
@@ -45,11 +44,7 @@ def smooth(values: np.ndarray, method: str, *, n_windows: int = 5) -> np.ndarray
         If the method is not known or the length is below one.
     """
     if method not in SMOOTHINGS:
-        near = difflib.get_close_matches(method, SMOOTHINGS, n=1, cutoff=0)[0]
-        raise CallError(
-            f"found the smoothing {method!r}, expected one of {', '.join(SMOOTHINGS)}; did you "
-            f"mean {near!r}?"
-        )
+        raise unknown_name("the smoothing", method, SMOOTHINGS)
     if n_windows < 1:
         raise CallError(f"found a moving average of {n_windows} windows, expected at least 1")
     values = np.asarray(values, float)

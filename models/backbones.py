@@ -9,7 +9,6 @@ commercially. The file's SHA-256 is returned, and can be required.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from physioemo.errors import CallError, CheckpointError, MissingExtraError
+from physioemo.hints import nearest
 from physioemo.models.weights import check_fit, parse_weights, read_bytes
 
 __all__ = [
@@ -253,8 +253,7 @@ def _import(module: str) -> Any:
 
 def _check_name(name: str, known: Sequence[str]) -> None:
     if name not in known:
-        near = get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = nearest(name, known)
         raise CallError(f"found no architecture {name!r}, expected one of {len(known)}{hint}")
 
 

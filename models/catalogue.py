@@ -7,13 +7,12 @@ Its module has ``PRESETS``. Nothing is imported before a model is asked for.
 """
 
 import inspect
-from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from physioemo.errors import CallError
+from physioemo.hints import unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,7 +92,7 @@ def find_saved(name: str) -> ModelRow:
         If there is no such model; the message names the nearest one.
     """
     if name not in SAVED:
-        raise CallError(f"there is no model {name!r}: {_nearest(name, SAVED)}")
+        raise unknown_name("the model", name, SAVED)
     return SAVED[name]
 
 
@@ -106,7 +105,7 @@ def find_model(name: str) -> ModelRow:
         If there is no such model; the message names the nearest one.
     """
     if name not in MODELS:
-        raise CallError(f"there is no model {name!r}: {_nearest(name, MODELS)}")
+        raise unknown_name("the model", name, MODELS)
     return MODELS[name]
 
 
@@ -139,7 +138,7 @@ def build_model(
     row = find_model(name)
     presets = row.load_presets()
     if preset not in presets:
-        raise CallError(f"model {name!r} has no preset {preset!r}: {_nearest(preset, presets)}")
+        raise unknown_name("the preset", preset, presets, of=name)
     complete = {**presets[preset], **arguments}
     model_class = row.load_class()
     _check_arguments(name, model_class, complete)
@@ -160,9 +159,7 @@ def _check_arguments(name: str, model_class: "type[nn.Module]", arguments: dict[
     parameters = inspect.signature(model_class).parameters
     for argument in arguments:
         if argument not in parameters:
-            raise CallError(
-                f"model {name!r} takes no argument {argument!r}: {_nearest(argument, parameters)}"
-            )
+            raise unknown_name("the argument", argument, parameters, of=name)
     needed = [key for key, p in parameters.items() if p.default is p.empty]
     missing = [key for key in needed if key not in arguments]
     if missing:
@@ -170,10 +167,3 @@ def _check_arguments(name: str, model_class: "type[nn.Module]", arguments: dict[
             f"model {name!r} cannot be built without {', '.join(missing)}: "
             f"give {'it' if len(missing) == 1 else 'them'} by name."
         )
-
-
-def _nearest(name: str, valid: Iterable[str]) -> str:
-    names = sorted(valid)
-    nearest = get_close_matches(str(name), names, n=1, cutoff=0.4)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    return f"{hint}expected one of {', '.join(names)}."

@@ -6,7 +6,6 @@ it. A model is described by JSON alone, so that a folder of safetensors and JSON
 
 import inspect
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from physioemo.errors import CallError, SignalError
+from physioemo.hints import unknown_name
 from physioemo.models.fusion import FusionOutput
 from physioemo.models.modality_tokens import ModalityTokens
 
@@ -196,25 +196,17 @@ def _build(
     arguments: Mapping[str, Any],
 ) -> nn.Module:
     if name not in table:
-        raise CallError(f"found the {what} {name!r}, {_nearest(name, table)}")
+        raise unknown_name(f"the {what}", name, table)
     presets = table[name].load_presets()
     if preset not in presets:
-        raise CallError(f"found the preset {preset!r} of {name!r}, {_nearest(preset, presets)}")
+        raise unknown_name("the preset", preset, presets, of=name)
     part = table[name].load_class()
     known = inspect.signature(part).parameters
     for argument in arguments:
         if argument not in known:
-            raise CallError(
-                f"found the argument {argument!r} of {name!r}, {_nearest(argument, known)}"
-            )
+            raise unknown_name("the argument", argument, known, of=name)
     complete = {**{k: v for k, v in presets[preset].items() if k in known}, **arguments}
     lacking = [k for k, p in known.items() if p.default is p.empty and k not in complete]
     if lacking:
         raise CallError(f"found no {', '.join(lacking)} for the {what} {name!r}, expected all")
     return part(**complete)
-
-
-def _nearest(name: str, valid: Any) -> str:
-    near = get_close_matches(str(name), [str(v) for v in valid], n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"expected one of {', '.join(valid)}{hint}"

@@ -143,7 +143,8 @@ def _draw_maps(
         axes.set_title(title)
         bar = canvas.colorbar(image, ax=axes, orientation="horizontal", shrink=0.75, aspect=18)
         bar.set_label(unit)
-        bar.ax.locator_params(nbins=5)
+        # Small numbers have long labels, which would touch.
+        bar.ax.locator_params(nbins=5 if max(map(abs, limits)) >= 1 else 3)
     return encode_png(canvas)
 
 

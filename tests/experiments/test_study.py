@@ -14,9 +14,10 @@ from physioemo.errors import CallError, DataError, RecordingExistsError, Recordi
 from physioemo.experiments.study_config import ModelChoice, Study, read_study
 from physioemo.experiments.study_data import Groups, StudyData, open_study_data
 from physioemo.experiments.study_inputs import load_inputs, permuted_targets
+from physioemo.experiments.study_plan import plan_study
 from physioemo.experiments.study_prepare import prepare_store
 from physioemo.experiments.study_report import write_study_report
-from physioemo.experiments.study_run import plan_study, run_study
+from physioemo.experiments.study_run import run_study
 from physioemo.experiments.study_store import write_study_data
 from physioemo.experiments.targets import Target
 
@@ -182,6 +183,16 @@ def test_dask_workers_give_the_same_scores_though_one_is_killed(effect_store, tm
             on_progress=kill_one,
         )
     assert json.dumps(spread, default=str) == json.dumps(serial, default=str)
+
+
+def test_a_finished_study_is_read_not_computed_again(effect_store, tmp_path):
+    declared = study(effect_store, n_permutations=1)
+    results = run_study(declared, tmp_path / "out")
+    told = []
+    again = run_study(declared, tmp_path / "out", on_progress=lambda *done: told.append(done))
+    assert json.dumps(again, default=str) == json.dumps(results, default=str) and not told
+    run_study(declared, tmp_path / "out", overwrite=True, on_progress=lambda *done: told.append(1))
+    assert told
 
 
 def test_predictions_of_every_window_are_kept_with_where_they_come_from(effect_store, tmp_path):

@@ -13,8 +13,9 @@ from physioemo.experiments.study_config import ModelChoice, read_study
 from physioemo.experiments.study_data import StudyData
 from physioemo.experiments.study_inputs import load_inputs
 from physioemo.experiments.study_joint import ALL_COLUMNS, permuted_together, rated_rows
+from physioemo.experiments.study_plan import plan_study
 from physioemo.experiments.study_report import write_study_report
-from physioemo.experiments.study_run import plan_study, run_study
+from physioemo.experiments.study_run import run_study
 from physioemo.experiments.study_store import write_study_data
 from physioemo.experiments.targets import Target
 from physioemo.models.losses import class_weights, weighted_cross_entropy

@@ -13,7 +13,8 @@ from physioemo.experiments.estimator_store import ARRAYS
 from physioemo.experiments.study_config import ModelChoice, read_study
 from physioemo.experiments.study_jobs import TRUE_LABELS, Job, load_job
 from physioemo.experiments.study_models import kept_folder, kept_predictions, load_kept
-from physioemo.experiments.study_run import plan_study, run_study
+from physioemo.experiments.study_plan import plan_study
+from physioemo.experiments.study_run import run_study
 from physioemo.experiments.study_store import write_study_data
 from physioemo.experiments.targets import Target
 from tests.experiments.test_study import TOML, made_up, study

@@ -215,7 +215,7 @@ n_permutations = 0
         ('{name = "trial-grouped-k-fold"', '{name = "window-shuffled", allow_leakage = true',
          "with the protocol 'window-shuffled', which puts windows of one trial on both sides"),
         ("n_permutations = 0", 'maps = "concat-mlp"', "ask for modalities instead of maps"),
-        ('name = "concat-mlp"', 'name = "logistic"', "takes no option 'context'|no option"),
+        ('name = "concat-mlp"', 'name = "logistic"', "found the option '.*' of 'logistic', exp"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_one_sentence(stores, tmp_path, old, new, text):

@@ -103,21 +103,20 @@ def test_seed_decides_the_weights_and_leaves_the_global_state(name):
 @pytest.mark.parametrize(
     ("name", "preset", "arguments", "told"),
     [
-        ("intercorticl", "tiny", {}, "there is no model 'intercorticl': did you mean 'intercort"),
-        ("intercortical", "tinny", {}, "has no preset 'tinny': did you mean 'tiny'? expected"),
+        ("intercorticl", "tiny", {}, "found the model 'intercorticl', .*did you mean 'intercort"),
+        ("intercortical", "tinny", {}, "the preset 'tinny' of 'intercortical', .*mean 'tiny'"),
         (
             "intercortical",
             "tiny",
             {"n_chan": 3},
-            "takes no argument 'n_chan': did you mean 'n_chans'?",
+            "the argument 'n_chan' of 'intercortical', .*; did you mean 'n_chans'",
         ),
         ("intercortical", "tiny", {}, "cannot be built without n_chans: give it by name."),
     ],
 )
 def test_wrong_names_are_told_with_the_right_ones(name, preset, arguments, told):
-    with pytest.raises(CallError) as caught:
+    with pytest.raises(CallError, match=told):
         build_model(name, preset, **arguments)
-    assert told in str(caught.value)
 
 
 def test_the_table_is_read_without_torch():

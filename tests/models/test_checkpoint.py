@@ -137,7 +137,10 @@ def test_long_lists_are_cut(folder):
         ({"format": 2}, "is of format 2, this PhysioEmo reads up to 1: update PhysioEmo."),
         ({"format": "1"}, "does not describe a saved model, missing or wrong: format"),
         ({"config": []}, "does not describe a saved model, missing or wrong: config"),
-        ({"name": "intercorticl"}, "there is no model 'intercorticl': did you mean"),
+        (
+            {"name": "intercorticl"},
+            "found the model 'intercorticl', expected one of ",
+        ),
         ({"config": {"n_chans": "four"}}, "n_chans='four' is not a size"),
         ({"config": {}}, "missing 1 required keyword-only argument: 'n_chans'"),
         ({"config": {"n_chans": 4, "n_flowers": 2}}, "unexpected keyword argument 'n_flowers'"),
@@ -159,7 +162,7 @@ def test_torn_descriptions_are_told(folder, raw):
 def test_nothing_is_written_for_a_wrong_call(tmp_path, model):
     with pytest.raises(CallError, match="a Linear cannot be saved as 'intercortical'"):
         save_model(tmp_path / "a", torch.nn.Linear(2, 2), name="intercortical")
-    with pytest.raises(CallError, match="there is no model 'nothing'"):
+    with pytest.raises(CallError, match="found the model 'nothing', expected one of "):
         save_model(tmp_path / "a", model, name="nothing")
     with pytest.raises(CallError, match="metadata cannot be written as JSON"):
         save_model(tmp_path / "a", model, name="intercortical", metadata={"rate": float("nan")})
