@@ -17,7 +17,7 @@ from physioemo.experiments.fused_sides import SideChoice
 from physioemo.experiments.session.messages import OPERATOR, EventOutlet
 from physioemo.experiments.session.recompute import check_predictions
 from physioemo.experiments.session.story import tell_story
-from physioemo.experiments.session.verify import session_events
+from physioemo.experiments.session.verify import session_events, verify_session
 from physioemo.store import JOURNAL
 from tests.experiments.fused_decoders import made
 from tests.experiments.test_session_run import has_begun, protocol, running, wait_for
@@ -42,7 +42,7 @@ def decoder(source, tmp_path_factory):
     return made(source, CHOICES).save(tmp_path_factory.mktemp("d") / "decoder")
 
 
-def test_a_session_with_several_streams_and_a_refit_comes_out_again(decoder, tmp_path, physioemo):
+def test_a_session_with_several_streams_and_a_refit_comes_out_again(decoder, tmp_path):
     path, out = tmp_path / "short.toml", tmp_path / "P1"
     path.write_text(protocol(n_planned=8, n_adaptive=2), "utf-8")
     operator = EventOutlet(OPERATOR)
@@ -51,12 +51,17 @@ def test_a_session_with_several_streams_and_a_refit_comes_out_again(decoder, tmp
         operator.send("refit")
         said, errors = child.communicate(timeout=240)
     assert child.returncode == 0, errors
-    (refit,) = tell_story(out).refits
+    story = tell_story(out)
+    (refit,) = story.refits
+    assert story.reason == "finished" and len(story.usable) == 10
     assert "held-out trials predicted: " in said and refit["n_trials"]["arousal"] >= 6
     assert len(list(out.glob("recording-*.zarr"))) == (2 if refit["taken"] else 1)
     assert "it is missing" not in errors and "ended: finished" in said
-    done = physioemo("session", "verify", out, check=0)
-    assert "Identical." in done.stdout and "gap" not in done.stdout
+    verified = verify_session(out)
+    assert verified.passed and not verified.all_gaps
+    # A decoder with a new last layer goes on in a recording of its own.
+    of_each = verified.predictions.values()
+    assert len(of_each) == (2 if refit["taken"] else 1) and all(c.n_identical > 5 for c in of_each)
     recording = open_recording(out / "recording-1.zarr")
     told = [c["event"] for _, c in session_events(recording)]
     assert "calibration" in told and recording["PhysioEmo-Personal"].sizes["time"] > 5

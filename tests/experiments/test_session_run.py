@@ -18,7 +18,6 @@ import pytest
 from physioemo import open_recording
 from physioemo.experiments.decoder import Decoder
 from physioemo.experiments.rating_lag import recorded_rating
-from physioemo.experiments.session.messages import OPERATOR, EventOutlet
 from physioemo.experiments.session.recompute import check_predictions
 from physioemo.experiments.session.story import tell_story
 from physioemo.experiments.session.verify import heard_in, session_events, verify_session
@@ -296,25 +295,6 @@ def test_neurofeedback_is_published_recorded_and_computed_again(decoder, tmp_pat
     assert np.isin(fitted["raw_time"].values, raw["raw_time"].values).all()
     assert verify_session(out).passed
     assert json.loads((out / "decisions.json").read_text("utf-8"))["participant"] == "P1"
-
-
-def test_a_refitted_decoder_goes_on_in_a_recording_of_its_own(decoder, tmp_path):
-    path, out = tmp_path / "short.toml", tmp_path / "P1"
-    path.write_text(protocol(n_planned=8, n_adaptive=2), "utf-8")
-    operator = EventOutlet(OPERATOR)
-    with running(path, decoder, out, "--no-page") as child:
-        wait_for(lambda: has_begun(out, 8))
-        operator.send("refit")
-        said, errors = child.communicate(timeout=240)
-    assert child.returncode == 0, errors
-    story = tell_story(out)
-    assert "held-out trials predicted: " in said and story.reason == "finished"
-    (told,) = story.refits
-    assert told["n_trials"]["arousal"] >= 6 and len(story.usable) == 10
-    check = verify_session(out)
-    assert check.passed and not check.differences
-    assert len(check.predictions) == (2 if told["taken"] else 1)
-    assert all(c.n_identical > 5 for c in check.predictions.values())
 
 
 def test_with_a_rig_it_is_a_persons_session(decoder, tmp_path, physioemo):
