@@ -107,10 +107,6 @@ class PaperTraining:
     label_smoothing: float = 0.12
     seed: int = SEED
 
-    def batch_size_at(self, epoch: int) -> int:
-        """Return the batch size of an epoch, counted from 0."""
-        return self.batch_size if epoch < self.late_from_epoch else self.late_batch_size
-
 
 PAPER_TRAINING = PaperTraining()
 """The published numbers."""

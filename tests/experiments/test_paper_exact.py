@@ -32,6 +32,7 @@ from physioemo.experiments.paper_recipe import (
 from physioemo.experiments.smote import smote
 from physioemo.experiments.study_config import read_study
 from physioemo.models.catalogue import build_model
+from physioemo.models.training import TrainingConfig
 
 ROUNDING = 1e-6  # a filter of ten poles as polynomials keeps eight digits at 4 Hz
 EDGES = [(4, 8), (8, 14), (14, 31), (31, 49)]
@@ -216,7 +217,9 @@ def test_training_is_the_published_one():
     t = PAPER_TRAINING
     assert (t.optimizer, t.learning_rate, t.weight_decay) == ("AdamW", 1e-3, 1e-3)
     assert (t.schedule, t.final_learning_rate, t.n_epochs) == ("cosine", 1e-6, 300)
-    assert [t.batch_size_at(e) for e in (0, 149, 150, 299)] == [256, 256, 64, 64]
+    names = ("n_epochs", "batch_size", "late_batch_size", "late_from_epoch")
+    config = TrainingConfig(**{name: getattr(t, name) for name in names})
+    assert [config.batch_size_at(e) for e in (0, 149, 150, 299)] == [256, 256, 64, 64]
     assert (t.label_smoothing, t.seed, t.dropout) == (0.12, 23, 0.1)
 
 
