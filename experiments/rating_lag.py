@@ -34,7 +34,8 @@ class RatingLag(NamedTuple):
     concordance : float
         Of the held-out predictions at that lag.
     p_value : float
-        Share of circular shifts with a concordance at least as high, itself among them.
+        Share of circular shifts with a concordance at least as high, itself among them; never
+        below the share of the series that one search takes.
     lags_seconds, concordances : ndarray, shape (lag,)
         The whole search.
     """
@@ -111,6 +112,8 @@ def rating_lag(
     shifts = np.random.default_rng(seed).integers(2 * width, len(y) - 2 * width, n_shifts)
     peaks = np.array([scores(np.roll(y, shift)).max() for shift in shifts])
     p_value = (1 + int((peaks >= found[best]).sum())) / (1 + n_shifts)
+    # Overlapping searches are not separate ones: the series hold no more than these.
+    p_value = max(p_value, len(lags) / len(y))
     return RatingLag(
         float(lags[best] * hop_seconds),
         float(found[best]),

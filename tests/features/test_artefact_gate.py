@@ -26,7 +26,7 @@ def masked_hops(signal, gate=None, *, n_hop=25, window_samples=100):
 
 
 def test_a_jump_masks_its_electrode_until_window_and_filters_have_forgotten_it():
-    signal = np.random.default_rng().normal(0, 10, (2, 1000))
+    signal = np.random.default_rng(0).normal(0, 10, (2, 1000))
     signal[1, 310] = 700
     masked = masked_hops(signal)
     # Sample 310 is in hop 12; 4 hops of a window and 2 of 0.2 s follow with it.
@@ -35,7 +35,7 @@ def test_a_jump_masks_its_electrode_until_window_and_filters_have_forgotten_it()
 
 
 def test_a_flat_electrode_is_masked_after_one_window_and_a_missing_one_is_no_artefact():
-    signal = np.random.default_rng().normal(0, 10, (2, 1000))
+    signal = np.random.default_rng(0).normal(0, 10, (2, 1000))
     signal[0, 200:500] = 3.0
     signal[1] = np.nan
     masked = masked_hops(signal)
@@ -45,7 +45,7 @@ def test_a_flat_electrode_is_masked_after_one_window_and_a_missing_one_is_no_art
 
 @pytest.mark.parametrize("window_seconds", [1.0, 0.7])
 def test_the_fast_engine_masks_the_same_windows(window_seconds):
-    rng = np.random.default_rng()
+    rng = np.random.default_rng(0)
     signal = rng.normal(0, 10, (3000, 3))
     for _ in range(4):
         signal[rng.integers(3000), rng.integers(3)] = 900
