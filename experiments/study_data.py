@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from physioemo.errors import CallError, DataError
-from physioemo.features.feature_store import open_features
+from physioemo.features.feature_store import family_axes, open_features
 
 __all__ = ["Groups", "StudyData", "open_study_data"]
 
@@ -155,7 +155,7 @@ def open_study_data(path: str | Path, families: Sequence[str] | None = None) -> 
         }
         return StudyData(
             families={f: store[f].values for f in wanted},
-            coords={f: _axes(store, f) for f in wanted},
+            coords={f: family_axes(store, f) for f in wanted},
             groups=Groups(
                 subject=store["subject"].values,
                 session=store["session"].values,
@@ -178,8 +178,3 @@ def open_study_data(path: str | Path, families: Sequence[str] | None = None) -> 
             labels=store["label_name"].values if "label_name" in store else None,
             source=source,
         )
-
-
-def _axes(store: Any, family: str) -> dict[str, tuple[str, ...]]:
-    dims = store[family].dims[1:]
-    return {str(d).removeprefix(f"{family}_"): tuple(str(v) for v in store[d].values) for d in dims}
