@@ -18,11 +18,15 @@ ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("PHYSIOEMO_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 # Streams of these tests are seen by these tests alone. liblsl reads this before its first use.
+# An inlet that has lost its stream looks for it in every session, so that tests which run side by
+# side have ports of their own: they would find each other's streams of the same name and source.
 # In the scope "machine" a query reaches one process of a computer only, so that a stream of
 # another is not found, or not found again, while several programs run.
 _LSL = Path(tempfile.mkdtemp(prefix="physioemo-lsl-")) / "lsl_api.cfg"
+_FIRST_PORT = 10_000 + 64 * (os.getpid() % 340)  # below those that a system gives away
 _LSL.write_text(
     f"[lab]\nSessionID = test-{secrets.token_hex(4)}\n"
+    f"[ports]\nMulticastPort = {_FIRST_PORT}\nBasePort = {_FIRST_PORT + 1}\nPortRange = 62\n"
     "[multicast]\nResolveScope = link\n[log]\nlevel = -3\n"
 )
 os.environ["LSLAPICFG"] = str(_LSL)
