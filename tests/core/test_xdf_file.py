@@ -291,9 +291,9 @@ def test_what_is_made_to_look_like_chunks_is_not_searched_for_ever(tmp_path):
     fake = b"\x04\x7c\x96\x98\x00\x03\x00\x01\x00\x00\x00\x01\x02\x08\x00\x00"
     chunks = xdf.session_chunks(4)
     path = xdf.write(tmp_path / "a.xdf", [*chunks, fake * 1_300_000, xdf.boundary(), *chunks[4:]])
-    begun = time.perf_counter()
+    begun = time.process_time()
     recording = read_recording(path)
-    assert time.perf_counter() - begun < 4 * LIMIT_SECONDS
+    assert time.process_time() - begun < 4 * LIMIT_SECONDS
     assert recording["EEG"].sizes["time"] >= 199 and "cannot be read" in recording.notes[0]
 
 
@@ -317,13 +317,13 @@ def rows_of(recording, key):
 def assert_nothing_silent(path, whole, content):
     """Either an error that names the file, or samples of the original and a note of what lacks."""
     path.write_bytes(content)
-    begun = time.perf_counter()
+    begun = time.process_time()
     try:
         found = read_recording(path)
     except PhysioEmoError as error:
         assert path.name in str(error)
         found = None
-    assert time.perf_counter() - begun < LIMIT_SECONDS
+    assert time.process_time() - begun < LIMIT_SECONDS
     if found is None:
         return
     for key in found.streams:
@@ -393,9 +393,9 @@ def test_anything_overwritten_anywhere_neither_crashes_nor_hangs(session):
         at, n = rng.randrange(4, len(content)), rng.choice([1, 3, 17, 200, 4096])
         junk = rng.choice([bytes(n), b"\x01\x03\x00" * n, b"\x04" * n, rng.randbytes(n)])
         session.write_bytes(content[:at] + junk[:n] + content[at + rng.choice([0, n]) :])
-        begun = time.perf_counter()
+        begun = time.process_time()
         try:
             read_recording(session)
         except PhysioEmoError as error:
             assert session.name in str(error)
-        assert time.perf_counter() - begun < LIMIT_SECONDS
+        assert time.process_time() - begun < LIMIT_SECONDS
