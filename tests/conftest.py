@@ -66,7 +66,7 @@ def console_errors():
 
     def opened(page: Path) -> list[str]:
         command = [browser, *options, page.resolve().as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert "</html>" in done.stdout
         return [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
@@ -77,7 +77,7 @@ def console_errors():
 def physioemo():
     """Return a function that runs the command line in a process of its own."""
 
-    def run(*args, timeout=120, check=None, **options):
+    def run(*args, timeout=300, check=None, **options):
         command = [sys.executable, "-m", "physioemo", *map(str, args)]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=timeout, cwd=ROOT, **options

@@ -33,7 +33,7 @@ def record_replay(
                 recording,
                 speed=speed,
                 duration_seconds=duration_seconds,
-                wait_seconds=30,
+                wait_seconds=90,
                 faults=faults,
                 seed=seed,
             )

@@ -37,7 +37,7 @@ ANY = "starts-with(name,'PhysioEmo-')"
 
 @contextmanager
 def playing(path, *options, env=None):
-    command = [sys.executable, "-m", "physioemo", "play", str(path), "--json", "--wait", "30"]
+    command = [sys.executable, "-m", "physioemo", "play", str(path), "--json", "--wait", "90"]
     pipe = subprocess.PIPE
     child = subprocess.Popen(
         [*command, *options], stdout=pipe, stderr=pipe, text=True, cwd=ROOT, env=env

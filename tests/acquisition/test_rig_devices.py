@@ -91,7 +91,7 @@ def test_a_rig_may_name_a_device_refuse_one_or_state_what_it_lacks(tmp_path):
     def recorded(name, more):
         rig = parse_rig(text + more)
         with pushing(outlet):
-            summary = record_rig(rig, tmp_path / name, duration_seconds=0.5, wait_seconds=2)
+            summary = record_rig(rig, tmp_path / name, duration_seconds=0.5, wait_seconds=60)
         return summary.recording.description("Muse")
 
     assert recorded("named", 'device = "muse-lsl"\n').units == ("uV",) * 5

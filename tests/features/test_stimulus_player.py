@@ -38,17 +38,17 @@ def session(shared_data, tmp_path_factory):
     command = [sys.executable, "-m", "physioemo", "play", str(folder / "a.toml")]
     pipe = subprocess.PIPE
     child = subprocess.Popen(
-        [*command, "--headless", "--wait", "30"], stdout=pipe, stderr=pipe, text=True, cwd=ROOT
+        [*command, "--headless", "--wait", "90"], stdout=pipe, stderr=pipe, text=True, cwd=ROOT
     )
     try:
         summary = record(
             folder / "session.zarr",
             predicates=["starts-with(name,'PhysioEmo-')"],
-            find_seconds=30.0,
+            find_seconds=90.0,
             stop_when_idle_seconds=3.0,
-            duration_seconds=60.0,
+            duration_seconds=120.0,
         )
-        _, log = child.communicate(timeout=30)
+        _, log = child.communicate(timeout=120)
     finally:
         if child.poll() is None:
             child.kill()
