@@ -10,7 +10,8 @@ from physioemo.acquisition.rig import QUERY, Rig, RigStream
 from physioemo.acquisition.rig_devices import Fields, device_tables, read_devices
 from physioemo.errors import CallError, PhysioEmoError, StoreError, UnitError
 from physioemo.toml_lines import TomlLines
-from physioemo.toml_sections import Readers, plain_text, read_section, toml_table, toml_text
+from physioemo.toml_sections import Readers, read_section, toml_table, toml_text
+from physioemo.toml_values import plain_text
 
 __all__ = ["parse_rig", "read_rig", "to_toml", "write_rig"]
 

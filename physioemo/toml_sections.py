@@ -1,7 +1,6 @@
 """Declarations in TOML: read section by section; errors name file, line and what was meant."""
 
 import json
-import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,28 +10,10 @@ from physioemo.errors import CallError
 from physioemo.hints import nearest
 from physioemo.toml_lines import TomlLines
 
-__all__ = [
-    "Readers",
-    "finite_number",
-    "plain_text",
-    "read_section",
-    "toml_table",
-    "toml_text",
-]
+__all__ = ["Readers", "read_section", "toml_table", "toml_text"]
 
 Readers = Mapping[str, tuple[Callable[[Any], Any], str]]
 """By field: what returns its value, or None if it is wrong; and what errors ask for."""
-
-
-def plain_text(value: Any) -> str | None:
-    """Return a text that says something, or None."""
-    return value if isinstance(value, str) and value.strip() else None
-
-
-def finite_number(value: Any) -> float | None:
-    """Return a number that is finite and no truth value, or None."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None
 
 
 def toml_text(path: Path, expected: str, *, named: Iterable[str] = (), otherwise: str = "") -> str:

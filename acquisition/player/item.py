@@ -8,7 +8,7 @@ from typing import Any
 from physioemo.errors import CallError
 from physioemo.hints import nearest
 from physioemo.prediction import DIMENSIONS
-from physioemo.toml_sections import finite_number, plain_text
+from physioemo.toml_values import finite_number, plain_text
 
 __all__ = [
     "KINDS",

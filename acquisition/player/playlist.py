@@ -23,14 +23,8 @@ from physioemo.acquisition.player.marks import CORNERS
 from physioemo.acquisition.player.stimulus_file import StimulusFile, open_stimulus
 from physioemo.errors import CallError, DataError
 from physioemo.toml_lines import TomlLines
-from physioemo.toml_sections import (
-    Readers,
-    finite_number,
-    plain_text,
-    read_section,
-    toml_table,
-    toml_text,
-)
+from physioemo.toml_sections import Readers, read_section, toml_table, toml_text
+from physioemo.toml_values import finite_number, plain_text
 
 __all__ = ["UNMEASURED", "DisplaySettings", "Playlist", "parse_playlist", "read_playlist"]
 
