@@ -106,15 +106,23 @@ def check_predictions(
         else RecomputedFused(recording, key, decoder, stimuli)
     )
     prior = prediction_sample(decoder.abstention(0.0, "silent"))[0]
-    is_before = first < computed.stamps[0]
-    n_before = said.sizes["time"] - int(np.ptp(rows[:, 0])) - 1 + int(is_before.sum())
     n_identical = n_silent = 0
+    n_before = said.sizes["time"] - int(np.ptp(rows[:, 0])) - 1
     differences: list[str] = []
-    for i in np.flatnonzero(~is_before):
-        gap, difference = _compared(computed, prior, first[i], newest[i], sent[i])
-        gaps += [gap] if gap else []
-        differences += [difference] if difference else []
-        if not gap and not difference:
+    for i in range(len(rows)):
+        if first[i] < computed.stamps[0]:
+            n_before += 1
+            continue
+        expected = prior if np.isnan(first[i]) else computed.sample(float(first[i]), newest[i])
+        if np.isnan(first[i]) and not _is_silent_after(computed.stamps, newest[i]):
+            gaps.append(
+                f"the decoder was cut off after {newest[i]:.3f} s, where the recording has samples"
+            )
+        elif expected is None:
+            gaps.append(f"the recording lacks samples before {newest[i]:.3f} s: {computed.lack}")
+        elif not np.array_equal(expected, sent[i]):
+            differences.append(f"the prediction at {newest[i]:.3f} s: {sent[i]} is not {expected}")
+        else:
             n_identical += 1
             n_silent += int(np.isnan(first[i]))
     return PredictionCheck(
@@ -125,25 +133,6 @@ def check_predictions(
         _shortened([*differences, *computed.differences]),
         _shortened(gaps),
     )
-
-
-def _compared(
-    computed: "_Recomputed | RecomputedFused",
-    prior: np.ndarray,
-    first: float,
-    newest: float,
-    sent: np.ndarray,
-) -> tuple[str, str]:
-    """Return what keeps a prediction from being computed, or else how it differs."""
-    is_silent = np.isnan(first)
-    expected = prior if is_silent else computed.sample(float(first), newest)
-    if is_silent and not _is_silent_after(computed.stamps, newest):
-        return f"the decoder was cut off after {newest:.3f} s, where the recording has samples", ""
-    if expected is None:
-        return f"the recording lacks samples before {newest:.3f} s: {computed.lack}", ""
-    if not np.array_equal(expected, sent):
-        return "", f"the prediction at {newest:.3f} s: {sent} is not {expected}"
-    return "", ""
 
 
 def _is_silent_after(stamps: np.ndarray, stamp: float) -> bool:
