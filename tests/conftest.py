@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("PHYSIOEMO_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -31,6 +32,12 @@ _LSL.write_text(
 )
 os.environ["LSLAPICFG"] = str(_LSL)
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# How long an example takes says nothing where several programs share a processor.
+settings.register_profile(
+    "patient", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -133,14 +133,26 @@ def holdups():
 
 
 @contextmanager
+def running(run):
+    """Call ``run(stop)`` in a thread, and set `stop` when the block ends."""
+    stop = threading.Event()
+    thread = threading.Thread(target=run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
 def producing(description, make_signal, *, chunk_seconds=0.05, sfreq=None):
     """Publish a stream from a thread until the block ends."""
     import pylsl
 
-    stop = threading.Event()
     rate = sfreq or description.sfreq
 
-    def run():
+    def run(stop):
         outlet = make_outlet(description)
         base, sent = pylsl.local_clock(), 0
         while not stop.is_set():
@@ -151,10 +163,5 @@ def producing(description, make_signal, *, chunk_seconds=0.05, sfreq=None):
                 sent = due
             time.sleep(chunk_seconds)
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
+    with running(run):
         yield
-    finally:
-        stop.set()
-        thread.join()

@@ -21,7 +21,7 @@ from physioemo.acquisition.rig_signal import check_channels
 from physioemo.acquisition.rig_toml import parse_rig, to_toml, write_rig
 from physioemo.errors import CallError, StreamError
 from physioemo.store import open_recording
-from tests.lsl import producing, wait_until
+from tests.lsl import producing, running, wait_until
 from tests.streams import eeg_description
 
 lsl = pytest.mark.lsl
@@ -130,18 +130,14 @@ def test_a_silent_stream_and_one_with_old_stamps_are_late():
     import pylsl
 
     silent = make_outlet(eeg_description(name="silent", source_id="q"))
-    stop = threading.Event()
 
-    def push_old():
+    def push_old(stop):
         outlet = make_outlet(eeg_description(name="old", source_id="o"))
         while not stop.wait(0.1):
             outlet.push_sample([1.0, 2.0, 3.0, 4.0], pylsl.local_clock() - 60)
 
-    thread = threading.Thread(target=push_old)
-    thread.start()
-    result = check_rig(rig_of(eeg(name="silent"), eeg(key="old", name="old")), seconds=1.0)
-    stop.set()
-    thread.join()
+    with running(push_old):
+        result = check_rig(rig_of(eeg(name="silent"), eeg(key="old", name="old")), seconds=1.0)
     first, second = result.streams
     assert "found no data in" in first.problems[0].text
     late = [p.text for p in second.problems if p.kind == "late"]
@@ -155,22 +151,16 @@ def test_what_a_bare_stream_lacks_is_stated_by_the_rig_and_recorded(tmp_path):
 
     info = pylsl.StreamInfo("bare", "Amp", 2, 100, "float32", "bare-1")
     outlet = pylsl.StreamOutlet(info)
-    stop = threading.Event()
 
-    def push():
+    def push(stop):
         while not stop.wait(0.01):
             outlet.push_sample([1.0, 2.0])
 
-    thread = threading.Thread(target=push)
-    thread.start()
     bare = {"key": "amp", "name": "bare", "sfreq": 100.0, "sfreq_tolerance_percent": 50.0}
-    try:
+    with running(push):
         lacking = check_rig(rig_of(RigStream(**bare)), seconds=0.7).streams[0]
         rig = rig_of(RigStream(**bare, channels=("Fp1", "Fp2"), units=("uV",)))
         summary = record_rig(rig, tmp_path / "r", duration_seconds=0.5)
-    finally:
-        stop.set()
-        thread.join()
     assert not lacking.recordable and "found no channel names" in lacking.problems[0].text
     description = summary.recording.description("bare")
     assert (description.ch_names, description.units) == (("Fp1", "Fp2"), ("uV", "uV"))
