@@ -42,9 +42,9 @@ class Part:
     time : ndarray, shape (time,)
         When they truly were, in seconds since the publication began.
     stamps : ndarray, shape (time,)
-        What the device says of when they were, on the same axis.
+        What the device says of when they were, in seconds on the same axis.
     due : ndarray, shape (time,)
-        When they are sent.
+        When they are sent, on it as well.
     """
 
     signal: np.ndarray

@@ -11,12 +11,9 @@ from physioemo.acquisition.rig_devices import Fields, device_tables, read_device
 from physioemo.errors import CallError, PhysioEmoError, StoreError, UnitError
 from physioemo.toml_lines import TomlLines
 from physioemo.toml_sections import Readers, read_section, toml_table, toml_text
+from physioemo.toml_values import plain_text
 
 __all__ = ["parse_rig", "read_rig", "to_toml", "write_rig"]
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
 
 
 def _number(value: Any) -> float | None:
@@ -29,7 +26,7 @@ def _switch(value: Any) -> bool | None:
 
 def _texts(value: Any) -> tuple[str, ...] | None:
     many = value if isinstance(value, list) else [value]
-    return tuple(many) if many and all(map(_text, many)) else None
+    return tuple(many) if many and all(map(plain_text, many)) else None
 
 
 def _channels(value: Any) -> tuple[str, ...] | int | None:
@@ -38,11 +35,11 @@ def _channels(value: Any) -> tuple[str, ...] | int | None:
     return _texts(value) if isinstance(value, list) else None
 
 
-_A_TEXT = (_text, 'a text such as "EEG"')
+_A_TEXT = (plain_text, 'a text such as "EEG"')
 _A_NUMBER = (_number, "a number such as 2.0")
 
 _RIG_FIELDS: Readers = {
-    "name": (_text, 'a text such as "booth 2"'),
+    "name": (plain_text, 'a text such as "booth 2"'),
     "planned_minutes": _A_NUMBER,
     "min_free_gib": _A_NUMBER,
 }
@@ -54,13 +51,13 @@ _STREAM_FIELDS: Readers = {
     "sfreq_tolerance_percent": _A_NUMBER,
     "freshness_seconds": _A_NUMBER,
     "max_round_trip_ms": _A_NUMBER,
-    "modality": (_text, 'a text such as "eeg"'),
-    "montage": (_text, 'a text such as "biosemi32"'),
-    "device": (_text, 'a text such as "muse-lsl", or "none"'),
+    "modality": (plain_text, 'a text such as "eeg"'),
+    "montage": (plain_text, 'a text such as "biosemi32"'),
+    "device": (plain_text, 'a text such as "muse-lsl", or "none"'),
     "required": (_switch, "true or false"),
-    "on_missing": (_text, 'a text such as "wait"'),
-    "on_late": (_text, 'a text such as "wait"'),
-    "on_lost": (_text, 'a text such as "warn"'),
+    "on_missing": (plain_text, 'a text such as "wait"'),
+    "on_late": (plain_text, 'a text such as "wait"'),
+    "on_lost": (plain_text, 'a text such as "warn"'),
 }
 _DEVICE_FIELDS: Readers = {
     **dict.fromkeys(("key", "name", "type", "source_id", "manufacturer"), _A_TEXT),

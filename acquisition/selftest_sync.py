@@ -157,7 +157,7 @@ class _Stage:
             stream.stype,
             stream.sfreq,
             stream.n_channels,
-            f"selftest-{stream.name}",
+            f"selftest-{self.token}-{stream.name}",
             self.origin,
             life.start_seconds,
             life.stop_seconds,

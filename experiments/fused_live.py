@@ -38,7 +38,7 @@ class ShownWindow:
     tokens : StimulusTokens
         What was shown.
     stop_stamp : float
-        The window's end on the clock of the player.
+        The window's end in seconds on the clock of the player.
     fed : Fed
         Which of its flips and markers had come, by its own stamps.
     """

@@ -138,7 +138,7 @@ class SideStream:
         segment : int
             Another number after each gap: then everything starts from rest.
         raw_stamps : ndarray, shape (time,), optional
-            Stamps as the device gave them.
+            Stamps in seconds as the device gave them.
 
         Raises
         ------

@@ -13,7 +13,7 @@ from physioemo.experiments.fused_modalities import has_fixed_scale
 from physioemo.experiments.tokens import FAMILY, TokenStream
 from physioemo.experiments.trial_data import assign_trials
 from physioemo.features.entropy import EntropyRecipe
-from physioemo.features.feature_store import open_features
+from physioemo.features.feature_store import family_axes, open_features
 from physioemo.features.stimulus_family import STIMULUS_FAMILIES, StimulusCut, stimulus_values
 from physioemo.features.stimulus_files import StimulusFiles, content_name
 from physioemo.fingerprint import array_fingerprint
@@ -135,7 +135,7 @@ def _read_store(path: Path, families: Sequence[str]) -> UnlabelledData:
                 f: np.asarray(store[f].values, np.float32 if has_fixed_scale(f) else np.float64)
                 for f in wanted
             },
-            coords={f: _axes(store, f) for f in wanted},
+            coords={f: family_axes(store, f) for f in wanted},
             trial=trial,
             block=trial,
             stimulus=np.array(
@@ -170,12 +170,7 @@ def _by_default(store: Any, family: str) -> bool:
     whole = family.removesuffix("_descriptors")
     if whole != family and whole in store:
         return False
-    return family == "de" or not _OF_ELECTRODES & set(_axes(store, family))
-
-
-def _axes(store: Any, family: str) -> dict[str, tuple[str, ...]]:
-    dims = store[family].dims[1:]
-    return {str(d).removeprefix(f"{family}_"): tuple(str(v) for v in store[d].values) for d in dims}
+    return family == "de" or not _OF_ELECTRODES & set(family_axes(store, family))
 
 
 def read_recordings(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from physioemo.errors import CallError, DataError
-from physioemo.features.feature_store import open_features
+from physioemo.features.feature_store import family_axes, open_features
 
 __all__ = ["Groups", "StudyData", "open_study_data"]
 
@@ -155,31 +155,31 @@ def open_study_data(path: str | Path, families: Sequence[str] | None = None) -> 
         }
         return StudyData(
             families={f: store[f].values for f in wanted},
-            coords={f: _axes(store, f) for f in wanted},
-            groups=Groups(
-                subject=store["subject"].values,
-                session=store["session"].values,
-                trial=store["trial"].values,
-                stimulus=store["stimulus"].values,
-                onset_seconds=store["onset_seconds"].values,
-                window_seconds=float(store.attrs["recipe"]["window_seconds"]),
-                dataset=np.full(store.sizes["window"], store.attrs["dataset"], object),
-            ),
-            ratings={
-                str(d): store["rating"].sel(dimension=d).values for d in store["dimension"].values
-            }
-            if rated
-            else {},
-            scale=(
-                (store["rating"].attrs["scale_minimum"], store["rating"].attrs["scale_maximum"])
-                if rated
-                else None
-            ),
+            coords={f: family_axes(store, f) for f in wanted},
+            groups=_groups(store),
+            ratings=_ratings(store) if rated else {},
+            scale=_scale(store) if rated else None,
             labels=store["label_name"].values if "label_name" in store else None,
             source=source,
         )
 
 
-def _axes(store: Any, family: str) -> dict[str, tuple[str, ...]]:
-    dims = store[family].dims[1:]
-    return {str(d).removeprefix(f"{family}_"): tuple(str(v) for v in store[d].values) for d in dims}
+def _groups(store: Any) -> Groups:
+    return Groups(
+        subject=store["subject"].values,
+        session=store["session"].values,
+        trial=store["trial"].values,
+        stimulus=store["stimulus"].values,
+        onset_seconds=store["onset_seconds"].values,
+        window_seconds=float(store.attrs["recipe"]["window_seconds"]),
+        dataset=np.full(store.sizes["window"], store.attrs["dataset"], object),
+    )
+
+
+def _ratings(store: Any) -> dict[str, np.ndarray]:
+    return {str(d): store["rating"].sel(dimension=d).values for d in store["dimension"].values}
+
+
+def _scale(store: Any) -> tuple[float, float]:
+    about = store["rating"].attrs
+    return about["scale_minimum"], about["scale_maximum"]

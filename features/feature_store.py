@@ -29,7 +29,7 @@ from physioemo.errors import (
 )
 from physioemo.features.preprocess_recipe import PreprocessRecipe
 
-__all__ = ["STORE_VERSION", "Workshop", "open_features"]
+__all__ = ["STORE_VERSION", "Workshop", "family_axes", "open_features"]
 
 STORE_VERSION = 1
 _WINDOWS_PER_CHUNK = 4096
@@ -80,6 +80,20 @@ def open_features(path: str | Path) -> xr.Dataset:
             f"{STORE_VERSION}; update PhysioEmo to read it"
         )
     return _plain_text(dataset)
+
+
+def family_axes(store: xr.Dataset, family: str) -> dict[str, tuple[str, ...]]:
+    """Return the labels along each axis of a family's values but the window, by the axis' name.
+
+    Parameters
+    ----------
+    store : Dataset
+        From :func:`open_features`.
+    family : str
+        A family that it holds, such as ``"de"``.
+    """
+    dims = store[family].dims[1:]
+    return {str(d).removeprefix(f"{family}_"): tuple(str(v) for v in store[d].values) for d in dims}
 
 
 def _plain_text(dataset: xr.Dataset) -> xr.Dataset:

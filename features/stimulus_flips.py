@@ -169,9 +169,9 @@ class Markers:
         item : int
             Number of the item.
         begin : float
-            When the run's first flip was.
+            When the run's first flip was, in seconds.
         known : float
-            Up to when markers were known.
+            Up to when markers were known, in seconds.
         """
         latest = min(begin + _SAME_FLIP_SECONDS, known)
         stop = bisect_right(self._sorted, latest, key=lambda m: m.seconds)

@@ -227,7 +227,7 @@ class LiveStimulus:
         values : ndarray, shape (flip, channel)
             Samples of the stream.
         time : ndarray, shape (flip,)
-            Their session times.
+            Their session times in seconds.
 
         Raises
         ------
@@ -250,7 +250,7 @@ class LiveStimulus:
         texts : iterable of str
             As they came.
         time : iterable of float
-            Their session times.
+            Their session times in seconds.
 
         Raises
         ------

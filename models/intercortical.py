@@ -15,8 +15,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from physioemo.errors import CallError, SignalError
+from physioemo.errors import CallError
 from physioemo.models.published import published_arguments, read_published
+from physioemo.models.token_input import check_tokens
 from physioemo.models.weights import fit_weights
 
 __all__ = ["PRESETS", "InterCorticalTransformer"]
@@ -252,7 +253,7 @@ class InterCorticalTransformer(nn.Module):
         SignalError
             If the shapes do not fit the model or the mask is not boolean.
         """
-        self._check_input(tokens, electrode_mask)
+        check_tokens(tokens, electrode_mask, self._config)
         if electrode_mask is not None:
             tokens = tokens.masked_fill(~electrode_mask.unsqueeze(-1), 0.0)
         x = self.bde_proj_layer(tokens)  # (batch, electrode, embed)
@@ -299,23 +300,6 @@ class InterCorticalTransformer(nn.Module):
             return self.classification_head(pooled)  # (batch, class)
         heads = self.classification_heads.values()
         return torch.stack([head(pooled) for head in heads], dim=1)  # (batch, dimension, class)
-
-    def _check_input(self, tokens: Tensor, electrode_mask: Tensor | None) -> None:
-        expected = (self._config["n_chans"], self._config["n_bands"])
-        if tokens.ndim != 3 or tuple(tokens.shape[1:]) != expected:
-            raise SignalError(
-                f"tokens have shape {tuple(tokens.shape)}, but this model takes "
-                f"(batch, {expected[0]} electrodes, {expected[1]} bands): "
-                "use the montage and the bands that it was trained with."
-            )
-        if electrode_mask is None:
-            return
-        if electrode_mask.dtype != torch.bool or electrode_mask.shape != tokens.shape[:2]:
-            raise SignalError(
-                f"electrode_mask is {electrode_mask.dtype} of shape {tuple(electrode_mask.shape)}, "
-                f"expected torch.bool of shape {tuple(tokens.shape[:2])}: "
-                "give one True or False for each electrode of each window."
-            )
 
 
 def masked_softmax(scores: Tensor, electrode_mask: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from physioemo.errors import CallError, SignalError
 
-__all__ = ["check_sizes", "usable_electrodes"]
+__all__ = ["check_sizes", "check_tokens", "usable_electrodes"]
 
 
 def check_sizes(config: dict[str, Any]) -> None:
@@ -32,10 +32,8 @@ def check_sizes(config: dict[str, Any]) -> None:
         )
 
 
-def usable_electrodes(
-    tokens: Tensor, electrode_mask: Tensor | None, config: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
-    """Return tokens with unusable electrodes at zero, and the mask, all True if there is none.
+def check_tokens(tokens: Tensor, electrode_mask: Tensor | None, config: dict[str, Any]) -> None:
+    """Refuse tokens and masks that a model does not take.
 
     Parameters
     ----------
@@ -57,11 +55,23 @@ def usable_electrodes(
             "use the montage and the bands that it was trained with."
         )
     if electrode_mask is None:
-        return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        return
     if electrode_mask.dtype != torch.bool or electrode_mask.shape != tokens.shape[:2]:
         raise SignalError(
             f"electrode_mask is {electrode_mask.dtype} of shape {tuple(electrode_mask.shape)}, "
             f"expected torch.bool of shape {tuple(tokens.shape[:2])}: "
             "give one True or False for each electrode of each window."
         )
+
+
+def usable_electrodes(
+    tokens: Tensor, electrode_mask: Tensor | None, config: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """Return tokens with unusable electrodes at zero, and the mask, all True if there is none.
+
+    Parameters and errors are those of :func:`check_tokens`.
+    """
+    check_tokens(tokens, electrode_mask, config)
+    if electrode_mask is None:
+        return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
     return tokens.masked_fill(~electrode_mask.unsqueeze(-1), 0.0), electrode_mask

@@ -28,7 +28,10 @@ _REACH_SECONDS = 10.0  # twice the time between two measurements
 
 
 class ClockLine(NamedTuple):
-    """Offset of a remote clock: ``offset = intercept + drift * (time - centre)``."""
+    """Offset of a remote clock: ``offset = intercept + drift * (time - centre)``.
+
+    The drift is in seconds per second.
+    """
 
     centre_seconds: float
     intercept_seconds: float
@@ -79,7 +82,7 @@ def correct_time(
     Parameters
     ----------
     raw_time : ndarray, shape (time,)
-        Stamps as the device's computer gave them.
+        Stamps in seconds as the device's computer gave them.
     clock_time, offset_seconds : ndarray, shape (measurement,)
         Clock-offset measurements; with none, the stamps are returned as they are.
     """

@@ -85,7 +85,7 @@ def correct_epochs(
     Parameters
     ----------
     raw_time : ndarray, shape (time,)
-        Stamps in the order in which they were recorded.
+        Stamps in seconds, in the order in which they were recorded.
     clock_time, offset_seconds : ndarray, shape (measurement,)
         Time on the device's clock and what has to be added, in the order of measurement.
     sfreq : float
@@ -125,7 +125,7 @@ def correct_connections(
     Parameters
     ----------
     raw_time : ndarray, shape (time,)
-        Stamps in the order in which they were recorded.
+        Stamps in seconds, in the order in which they were recorded.
     clock_time, offset_seconds : ndarray, shape (measurement,)
         Time on the device's clock and what has to be added, in the order of measurement.
     sfreq : float

@@ -44,7 +44,7 @@ class Ring:
         signal : ndarray, shape (time, channel)
             Samples in order of arrival.
         time : ndarray, shape (time,)
-            Session time of each.
+            Session time of each in seconds.
         """
         if not len(time):
             return []

@@ -13,20 +13,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("PHYSIOEMO_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 # Streams of these tests are seen by these tests alone. liblsl reads this before its first use.
+# An inlet that has lost its stream looks for it in every session, so that tests which run side by
+# side have ports of their own: they would find each other's streams of the same name and source.
 # In the scope "machine" a query reaches one process of a computer only, so that a stream of
 # another is not found, or not found again, while several programs run.
 _LSL = Path(tempfile.mkdtemp(prefix="physioemo-lsl-")) / "lsl_api.cfg"
+_FIRST_PORT = 10_000 + 64 * (os.getpid() % 340)  # below those that a system gives away
 _LSL.write_text(
     f"[lab]\nSessionID = test-{secrets.token_hex(4)}\n"
+    f"[ports]\nMulticastPort = {_FIRST_PORT}\nBasePort = {_FIRST_PORT + 1}\nPortRange = 62\n"
     "[multicast]\nResolveScope = link\n[log]\nlevel = -3\n"
 )
 os.environ["LSLAPICFG"] = str(_LSL)
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# How long an example takes says nothing where several programs share a processor.
+settings.register_profile(
+    "patient", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -62,7 +73,7 @@ def console_errors():
 
     def opened(page: Path) -> list[str]:
         command = [browser, *options, page.resolve().as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert "</html>" in done.stdout
         return [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
@@ -73,7 +84,7 @@ def console_errors():
 def physioemo():
     """Return a function that runs the command line in a process of its own."""
 
-    def run(*args, timeout=120, check=None, **options):
+    def run(*args, timeout=300, check=None, **options):
         command = [sys.executable, "-m", "physioemo", *map(str, args)]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=timeout, cwd=ROOT, **options

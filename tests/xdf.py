@@ -91,3 +91,7 @@ def session_chunks(n_chunks=12):
 def write(path, chunks):
     path.write_bytes(b"XDF:" + b"".join(chunks))
     return path
+
+
+def chunk_starts(chunks):
+    return np.cumsum([4, *map(len, chunks)])

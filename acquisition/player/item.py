@@ -1,6 +1,5 @@
 """One thing that the participant sees or hears, checked field by field before it is shown."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from physioemo.errors import CallError
 from physioemo.hints import nearest
 from physioemo.prediction import DIMENSIONS
+from physioemo.toml_values import finite_number, plain_text
 
 __all__ = [
     "KINDS",
@@ -110,32 +110,23 @@ class Item:
         return self.stimulus or (self.file.name if self.file else "")
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
-
-
-def _number(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None
-
-
 def _positive(value: Any) -> float | None:
-    number = _number(value)
+    number = finite_number(value)
     return number if number is not None and number > 0 else None
 
 
 def _at_least_zero(value: Any) -> float | None:
-    number = _number(value)
+    number = finite_number(value)
     return number if number is not None and number >= 0 else None
 
 
 def _fraction(value: Any) -> float | None:
-    number = _number(value)
+    number = finite_number(value)
     return number if number is not None and 0 <= number <= 1 else None
 
 
 def _height(value: Any) -> float | None:
-    number = _number(value)
+    number = finite_number(value)
     return number if number is not None and 0.01 <= number <= 0.5 else None
 
 
@@ -161,26 +152,26 @@ def _anchors(value: Any) -> tuple[str, ...] | None:
 _FILES, _ALL, _SLIDER = ("video", "image", "sound"), KINDS, ("slider",)
 # name -> (reader, what is expected, the kinds that have it)
 _FIELDS: dict[str, tuple[Callable[[Any], Any], str, tuple[str, ...]]] = {
-    "kind": (_text, f"one of {', '.join(KINDS)}", _ALL),
-    "file": (_text, "the path of a file, from the playlist's folder", _FILES),
+    "kind": (plain_text, f"one of {', '.join(KINDS)}", _ALL),
+    "file": (plain_text, "the path of a file, from the playlist's folder", _FILES),
     "seconds": (
         _positive,
         "a number of seconds above 0",
         (*STIMULUS_KINDS, "fixation", "blank"),
     ),
     "trial": (_trial, "a whole number such as 3", (*STIMULUS_KINDS, *RATING_KINDS)),
-    "stimulus": (_text, 'a text such as "clip-03"', STIMULUS_KINDS),
+    "stimulus": (plain_text, 'a text such as "clip-03"', STIMULUS_KINDS),
     "start_seconds": (_at_least_zero, "a number of seconds, 0 or more", ("video", "sound")),
     "stop_seconds": (_positive, "a number of seconds above 0", ("video", "sound")),
     "volume": (_fraction, "a number from 0 to 1", ("video", "sound")),
-    "text": (_text, "a text", ("text",)),
+    "text": (plain_text, "a text", ("text",)),
     "text_height": (_height, "a fraction of the window's height, 0.01 to 0.5", ("text",)),
     "until": (_until, '"time" or "key"', ("text",)),
     "dimensions": (_dimensions, f"a list of some of {', '.join(DIMENSIONS)}", ("sam",)),
-    "dimension": (_text, 'a text such as "liking"', _SLIDER),
-    "label": (_text, 'a text such as "How much did you like it?"', _SLIDER),
-    "minimum": (_number, "a number such as 1", _SLIDER),
-    "maximum": (_number, "a number such as 9", _SLIDER),
+    "dimension": (plain_text, 'a text such as "liking"', _SLIDER),
+    "label": (plain_text, 'a text such as "How much did you like it?"', _SLIDER),
+    "minimum": (finite_number, "a number such as 1", _SLIDER),
+    "maximum": (finite_number, "a number such as 9", _SLIDER),
     "step": (_at_least_zero, "a number, 0 for a continuous scale", _SLIDER),
     "anchors": (_anchors, 'two or three texts such as ["not at all", "very much"]', _SLIDER),
     "timeout_seconds": (_positive, "a number of seconds above 0", RATING_KINDS),

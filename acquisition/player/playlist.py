@@ -1,6 +1,5 @@
 """Playlists: a TOML file of what is shown when, checked as a whole before anything starts."""
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from physioemo.acquisition.player.stimulus_file import StimulusFile, open_stimul
 from physioemo.errors import CallError, DataError
 from physioemo.toml_lines import TomlLines
 from physioemo.toml_sections import Readers, read_section, toml_table, toml_text
+from physioemo.toml_values import finite_number, plain_text
 
 __all__ = ["UNMEASURED", "DisplaySettings", "Playlist", "parse_playlist", "read_playlist"]
 
@@ -95,10 +95,6 @@ class Playlist:
     continuous: ContinuousRating | None = None
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
-
-
 def _switch(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
 
@@ -132,13 +128,8 @@ def _measured(value: Any) -> float | str | None:
     return value if good else None
 
 
-def _number(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None
-
-
 def _rate(value: Any) -> float | None:
-    number = _number(value)
+    number = finite_number(value)
     return number if number is not None and LEAST_HZ <= number <= MOST_HZ else None
 
 
@@ -152,11 +143,11 @@ def _axis(value: Any) -> str | None:
 
 def _dimensions(value: Any) -> tuple[str, ...] | None:
     good = isinstance(value, list) and len(value) in (1, 2)
-    good = good and all(_text(v) for v in value) and len(set(value)) == len(value)
+    good = good and all(plain_text(v) for v in value) and len(set(value)) == len(value)
     return tuple(value) if good else None
 
 
-_TOP = {"title": (_text, 'a text such as "Affect study A"')}
+_TOP = {"title": (plain_text, 'a text such as "Affect study A"')}
 _MEASURED = (_measured, f'what was measured, or "{UNMEASURED}"')
 _DISPLAY: Readers = {
     "mode": (_mode, '"fullscreen" or "window"'),
@@ -174,8 +165,8 @@ _CONTINUOUS: Readers = {
     "dimensions": (_dimensions, 'one or two names such as ["valence", "arousal"]'),
     "device": (_device, f"one of {', '.join(DEVICES)}"),
     "axis": (_axis, f"one of {', '.join(AXES)}"),
-    "minimum": (_number, "a number such as 1"),
-    "maximum": (_number, "a number such as 9"),
+    "minimum": (finite_number, "a number such as 1"),
+    "maximum": (finite_number, "a number such as 9"),
     "sfreq": (_rate, f"a rate from {LEAST_HZ:g} to {MOST_HZ:g} Hz"),
     "gauge": (_switch, "true or false"),
 }

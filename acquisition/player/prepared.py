@@ -77,7 +77,7 @@ def prepare(
     file : StimulusFile or None
         Its file.
     window : (int, int)
-        Size of the window.
+        Size of the window in pixels.
     folder : Path
         For sound.
     background : pygame.Color

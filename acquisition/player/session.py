@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,47 +110,42 @@ def open_stage(
     if headless or windowed:
         settings = replace(settings, mode="window", monitor=0)
     playlist = replace(playlist, display=settings)
-    screen = Screen(settings, headless=headless)
-    with tempfile.TemporaryDirectory(prefix="physioemo-play-") as folder:
-        sound, outlets, sampler = None, None, None
-        try:
-            sound = SoundDevice() if settings.sound and needs_sound else None
-            display = _display_facts(screen, sound)
-            pointer = None if rating is None else make_pointer(rating, answers, on_problem)
-            outlets = PlayerOutlets(
-                playlist,
-                screen.geometry(),
-                display,
-                simulated=answers is not None,
-                device="" if pointer is None else pointer.name,
+    sound, sampler = None, None
+    with ExitStack() as last:
+        folder = last.enter_context(tempfile.TemporaryDirectory(prefix="physioemo-play-"))
+        screen = Screen(settings, headless=headless)
+        last.callback(screen.close)
+        if settings.sound and needs_sound:
+            sound = SoundDevice()
+            last.callback(sound.close)
+        pointer = None if rating is None else make_pointer(rating, answers, on_problem)
+        outlets = PlayerOutlets(
+            playlist,
+            screen.geometry(),
+            _display_facts(screen, sound),
+            simulated=answers is not None,
+            device="" if pointer is None else pointer.name,
+        )
+        last.callback(outlets.close)
+        if rating is not None and pointer is not None:
+            sampler = RatingSampler(rating, pointer, outlets.send_continuous)
+            sampler.start()
+            last.callback(sampler.stop)
+        last.callback(outlets.linger)
+        player = Player(screen, outlets, sound, answers=answers, sampler=sampler, **told)
+
+        def prepared(item: Any, file: Any) -> Prepared:
+            return prepare(
+                item,
+                file,
+                screen.size,
+                Path(folder),
+                background=screen.background,
+                with_sound=sound is not None,
             )
-            if rating is not None and pointer is not None:
-                sampler = RatingSampler(rating, pointer, outlets.send_continuous)
-                sampler.start()
-            player = Player(screen, outlets, sound, answers=answers, sampler=sampler, **told)
 
-            def prepared(item: Any, file: Any) -> Prepared:
-                return prepare(
-                    item,
-                    file,
-                    screen.size,
-                    Path(folder),
-                    background=screen.background,
-                    with_sound=sound is not None,
-                )
-
-            player.show_background()
-            yield Stage(player, screen, outlets, prepared)
-        finally:
-            if outlets is not None:
-                outlets.linger()
-            if sampler is not None:
-                sampler.stop()
-            if outlets is not None:
-                outlets.close()
-            if sound is not None:
-                sound.close()
-            screen.close()
+        player.show_background()
+        yield Stage(player, screen, outlets, prepared)
 
 
 def play_playlist(
@@ -192,7 +187,6 @@ def play_playlist(
         for item in playlist.items:
             answers.answer(item)  # what a file does not answer is refused now
     needs_sound = any(file is not None and file.has_sound for file in playlist.files)
-    reports: list[ItemReport] = []
     with (
         open_stage(
             playlist,
@@ -206,26 +200,40 @@ def play_playlist(
     ):
         wait_for_listeners(stage, wait_seconds)
         mark_session(stage, "session_start", title=playlist.title, items=len(playlist.items))
-        pairs = list(zip(playlist.items, playlist.files, strict=True))
-        ready: Future[Prepared] | None = pool.submit(stage.prepare, *pairs[0]) if pairs else None
         reason = "failed"
         try:
-            for number in range(1, len(pairs) + 1):
-                prepared = ready.result() if ready is not None else None
-                ready = pool.submit(stage.prepare, *pairs[number]) if number < len(pairs) else None
-                if prepared is not None:
-                    reports.append(stage.player.show(number, prepared))
-                    on_item(len(pairs), reports[-1])
-                    if reports[-1].reason == "aborted":
-                        break
+            reports = _show_all(stage, playlist, pool, on_item)
             aborted = bool(reports) and reports[-1].reason == "aborted"
             reason = "aborted" if aborted else "finished"
         finally:
-            if ready is not None and ready.exception() is None:
-                ready.result().close()
             stage.player.show_background()
             mark_session(stage, "session_stop", reason=reason)
     return PlayReport(tuple(reports), reason)
+
+
+def _show_all(
+    stage: Stage,
+    playlist: Playlist,
+    pool: ThreadPoolExecutor,
+    on_item: Callable[[int, ItemReport], None],
+) -> list[ItemReport]:
+    """Show items to the last one, or to one that is aborted."""
+    pairs = list(zip(playlist.items, playlist.files, strict=True))
+    reports: list[ItemReport] = []
+    ready: Future[Prepared] | None = pool.submit(stage.prepare, *pairs[0]) if pairs else None
+    try:
+        for number in range(1, len(pairs) + 1):
+            prepared = ready.result() if ready is not None else None
+            ready = pool.submit(stage.prepare, *pairs[number]) if number < len(pairs) else None
+            if prepared is not None:
+                reports.append(stage.player.show(number, prepared))
+                on_item(len(pairs), reports[-1])
+                if reports[-1].reason == "aborted":
+                    break
+    finally:
+        if ready is not None and ready.exception() is None:
+            ready.result().close()
+    return reports
 
 
 def wait_for_listeners(stage: Stage, seconds: float) -> None:

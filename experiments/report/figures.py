@@ -155,8 +155,10 @@ def envelope(
 
     Parameters
     ----------
-    time, values : ndarray, shape (time,)
-        A stretch without gaps; NaN values are left out.
+    time : ndarray, shape (time,)
+        In seconds, of a stretch without gaps.
+    values : ndarray, shape (time,)
+        In any unit; NaN values are left out.
     n_bins : int
         How many bins to make.
     """

@@ -1,13 +1,13 @@
 """What a field of a protocol or a parameter of a policy may be; errors name field and place."""
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from physioemo.errors import CallError
 from physioemo.hints import nearest
+from physioemo.toml_values import finite_number, plain_text
 
 __all__ = ["Field", "named_list", "number", "one_of", "read_fields", "switch", "text", "whole"]
 
@@ -43,20 +43,15 @@ class Field:
 
 def text(example: str, default: Any = _REQUIRED) -> Field:
     """Return a field that is a text."""
-
-    def read(value: Any) -> str | None:
-        return value if isinstance(value, str) and value.strip() else None
-
-    return Field(read, f'a text such as "{example}"', default)
+    return Field(plain_text, f'a text such as "{example}"', default)
 
 
 def number(low: float, high: float, default: Any = _REQUIRED) -> Field:
     """Return a field that is a number from `low` to `high`."""
 
     def read(value: Any) -> float | None:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        good = is_number and math.isfinite(value) and low <= value <= high
-        return float(value) if good else None
+        found = finite_number(value)
+        return found if found is not None and low <= found <= high else None
 
     return Field(read, f"a number from {low:g} to {high:g}", default)
 

@@ -26,7 +26,6 @@ class Follower:
 
     def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
         self.name, self.arguments, self.log = name, tuple(arguments), log
-        self.n_starts = 0
         self._process: subprocess.Popen[str] | None = None
         self._read_bytes = 0
 
@@ -47,7 +46,6 @@ class Follower:
 
     def start(self) -> None:
         """Start it, again if it has ended."""
-        self.n_starts += 1
         command = [sys.executable, "-u", "-m", "physioemo", *self.arguments, "--led"]
         # Into the file itself: a pipe would break, and end it, when its leader is killed.
         with self.log.open("ab") as log:

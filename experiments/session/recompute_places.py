@@ -15,7 +15,7 @@ class Places:
     Parameters
     ----------
     stamps : ndarray, shape (time,)
-        The device's own, in order of arrival.
+        The device's own in seconds, in order of arrival.
     """
 
     def __init__(self, stamps: np.ndarray) -> None:

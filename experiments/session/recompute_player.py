@@ -56,7 +56,7 @@ class RecordedPlayer:
         Parameters
         ----------
         stop_stamp : float
-            The window's end on the player's clock.
+            The window's end in seconds on the player's clock.
         fed : Fed
             Which flips and markers had come.
 

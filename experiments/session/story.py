@@ -1,5 +1,6 @@
 """What happened in a session, gathered from its recordings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,23 +158,27 @@ def _hear(story: SessionStory, session: Session, blinded: bool) -> None:
             story.refits.append(content)
         elif event == "session_stop":
             story.reason = str(content["reason"])
-        if trial is None:
-            continue
-        if event == "decision":
-            reason = str(content["action"]["reason"])
-            trial.decided = _HIDDEN if blinded else reason
-        elif event == "phase" and content["phase"] in ("trial", "practice"):
-            trial.kind, trial.block = content["phase"], content["block"]
-            trial.stimulus, trial.evokes = content["stimulus"], content.get("evokes", {})
-        elif event == "trial_summary":
-            trial.summary = content["summary"]
-        elif event == "rated":
-            trial.ratings = content["values"]
-        elif event == "trial_lost":
-            trial.lost = content["reason"]
-        elif event == "calibration":
+        elif event == "calibration" and number:
             story.calibrations.append(content)
+        if trial is not None:
+            _hear_of_trial(trial, content, blinded)
     story.notes += [(f"{shown}{clock_text(t)}", text) for t, text in _notes(session)]
+
+
+def _hear_of_trial(trial: TrialStory, content: Mapping[str, Any], blinded: bool) -> None:
+    event = content["event"]
+    if event == "decision":
+        reason = str(content["action"]["reason"])
+        trial.decided = _HIDDEN if blinded else reason
+    elif event == "phase" and content["phase"] in ("trial", "practice"):
+        trial.kind, trial.block = content["phase"], content["block"]
+        trial.stimulus, trial.evokes = content["stimulus"], content.get("evokes", {})
+    elif event == "trial_summary":
+        trial.summary = content["summary"]
+    elif event == "rated":
+        trial.ratings = content["values"]
+    elif event == "trial_lost":
+        trial.lost = content["reason"]
 
 
 def _notes(session: Session) -> list[tuple[float, str]]:

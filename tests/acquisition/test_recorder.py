@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -22,7 +23,7 @@ from physioemo.errors import (
 )
 from physioemo.overrides import Overrides
 from physioemo.store import open_recording, seal
-from tests.lsl import producing
+from tests.lsl import holdups, producing, wait_for_journal, wait_until
 from tests.streams import eeg_description
 
 pytestmark = pytest.mark.lsl
@@ -136,23 +137,13 @@ def start_recorder(out, *options, **how):
     return subprocess.Popen(command, text=True, **pipes, **how)
 
 
-def wait_for_data(out, n_bytes=20_000, timeout=30):
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        files = list((out / "journal").glob("*.journal"))
-        if sum(f.stat().st_size for f in files) > n_bytes:
-            return
-        time.sleep(0.05)
-    raise AssertionError("the recorder wrote nothing")
-
-
 def test_kill_minus_nine_loses_less_than_a_second(tmp_path, typed):
     import pylsl
 
     out = tmp_path / "r"
-    with producing(eeg_description(), noise(4)):
+    with producing(eeg_description(), noise(4)), holdups() as held:
         recorder = start_recorder(out)
-        wait_for_data(out)
+        wait_for_journal(out)
         time.sleep(2.0)
         killed = pylsl.local_clock()
         recorder.kill()
@@ -160,7 +151,7 @@ def test_kill_minus_nine_loses_less_than_a_second(tmp_path, typed):
     recording = open_recording(out)
     assert "cut off: it ends at the last whole frame" in recording.notes[0]
     eeg = recording["eeg"]
-    assert killed - eeg["time"].values[-1] < 1.0
+    assert killed - eeg["time"].values[-1] < 1.0 + held.longest_seconds
     assert len(eeg["time"]) == len(eeg["signal"]) and np.diff(eeg["time"].values).max() < 0.01
     done = typed("inspect", out, check=0)
     assert "cut off" in done.stdout and "physioemo recover" in done.stdout
@@ -178,9 +169,9 @@ def test_stopping_seals_the_recording(tmp_path, number):
     ignoring = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
     with producing(eeg_description(), noise(4)):
         recorder = start_recorder(out, **ignoring)
-        wait_for_data(out)
+        wait_for_journal(out)
         recorder.send_signal(number)
-        stdout, stderr = recorder.communicate(timeout=60)
+        stdout, stderr = recorder.communicate(timeout=180)
     assert recorder.returncode == 0, stderr
     assert "sealed and checked" in stdout and "Next: physioemo report" in stdout
     assert open_recording(out).sealed
@@ -248,7 +239,7 @@ def test_a_full_disk_ends_the_recording_at_once_and_harms_nothing(tmp_path):
         description = eeg_description(64, 2000.0)
         with producing(description, noise(64)):
             recorder = start_recorder(folder / "r")
-            _, stderr = recorder.communicate(timeout=60)
+            _, stderr = recorder.communicate(timeout=180)
         assert recorder.returncode == 1
         message = stderr.strip().splitlines()[-1]
         assert "cannot be written to (No space left on device), expected free space" in message
@@ -268,7 +259,7 @@ def test_a_recorder_without_space_never_starts(tmp_path):
         (folder / "filler").write_bytes(b"\0" * (7 << 20))
         with producing(eeg_description(), noise(4)):
             recorder = start_recorder(folder / "r")
-            _, stderr = recorder.communicate(timeout=60)
+            _, stderr = recorder.communicate(timeout=180)
         assert recorder.returncode == 1 and "cannot be written to" in stderr
     finally:
         subprocess.run(["umount", str(folder)], check=False)
@@ -278,26 +269,28 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with producing(eeg_description(), noise(4)):
         recorder = start_recorder(tmp_path / "file" / "r")
-        _, stderr = recorder.communicate(timeout=60)
+        _, stderr = recorder.communicate(timeout=180)
     assert recorder.returncode == 1
     assert "cannot be created (Not a directory), expected a writable place" in stderr
     assert len(stderr.strip().splitlines()) == 1
 
 
 def test_a_producer_that_comes_back_is_recorded_with_its_gap(tmp_path):
-    import threading
+    done, counts, stop = {}, [0], threading.Event()
 
-    done = {}
+    def run():
+        told = {"on_status": lambda s: counts.append(s[0].n_samples), "should_stop": stop.is_set}
+        done["s"] = record(tmp_path / "r", duration_seconds=120, find_seconds=1.0, **told)
+
+    recorder = threading.Thread(target=run)
     with producing(eeg_description(), noise(4)):
-        recorder = threading.Thread(
-            target=lambda: done.update(
-                s=record(tmp_path / "r", duration_seconds=9, find_seconds=1.0)
-            )
-        )
         recorder.start()
-        time.sleep(3.0)
+        wait_until(lambda: counts[-1] > 400)
     time.sleep(1.0)
+    before = counts[-1]
     with producing(eeg_description(), noise(4)):
+        wait_until(lambda: counts[-1] > before + 400)
+        stop.set()
         recorder.join()
     quality = done["s"].recording.quality()["EEG"]
     assert len(quality["gaps"]) == 1 and quality["gaps"][0]["duration_seconds"] > 0.9

@@ -22,7 +22,7 @@ from physioemo.errors import CallError, StreamError
 from physioemo.overrides import Overrides
 from physioemo.store import open_recording
 from tests.acquisition.test_rig_check import brain
-from tests.lsl import producing
+from tests.lsl import producing, wait_until
 from tests.streams import eeg_description
 
 
@@ -30,7 +30,7 @@ class Client:
     """A client as a stimulus program writes one."""
 
     def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=120)
         self.file = self.socket.makefile("r", encoding="utf-8")
 
     def say(self, line):
@@ -89,8 +89,8 @@ def test_start_obeys_the_rig_and_stop_leaves_a_sealed_recording(tmp_path):
         with producing(eeg_description(), brain):
             assert client.say("start") == f"OK recording {out}: EEG"
             assert client.say("start").startswith(f"ERROR found that {out} is recording already")
+            wait_until(lambda: "EEG live" in client.say("status"))
             time.sleep(0.6)
-            assert "EEG live" in client.say("status")
             assert client.say("stop") == f"OK recorded and sealed {out}"
         assert client.say("stop").startswith("ERROR found no recording")
         assert client.say("status").endswith("run-002_eeg.zarr")
@@ -248,7 +248,7 @@ def test_ctrl_c_seals_what_is_under_way(tmp_path):
             assert client.say("start").startswith("OK recording")
             time.sleep(0.5)
             process.send_signal(signal.SIGINT)
-            stdout, stderr = process.communicate(timeout=60)
+            stdout, stderr = process.communicate(timeout=180)
     assert process.returncode == 0, stderr
     assert "every recording is sealed" in stdout
     assert open_recording(tmp_path / "s" / "täst run.zarr").sealed

@@ -1,8 +1,6 @@
 """Devices of the table over real LSL, and a rig that states them."""
 
 import json
-import threading
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from physioemo.acquisition.rig_from_network import rig_from_network
 from physioemo.acquisition.rig_record import record_rig
 from physioemo.acquisition.rig_toml import parse_rig, to_toml
 from physioemo.errors import CallError
+from tests.lsl import running
 
 MUSE = ("TP9", "AF7", "AF8", "TP10", "Right AUX")
 TOBII = ("left_x", "left_y", "left_pupil", "right_x", "right_y", "right_pupil")
@@ -46,23 +45,15 @@ def tobii():
     return pylsl.StreamOutlet(info)
 
 
-@contextmanager
 def pushing(*outlets):
     """Push noise into outlets from a thread until the block ends."""
-    stop = threading.Event()
 
-    def run():
+    def run(stop):
         while not stop.wait(0.05):
             for outlet in outlets:
                 outlet.push_chunk(np.random.default_rng(0).random((20, outlet.channel_count)))
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return running(run)
 
 
 @pytest.mark.lsl
@@ -91,7 +82,7 @@ def test_a_rig_may_name_a_device_refuse_one_or_state_what_it_lacks(tmp_path):
     def recorded(name, more):
         rig = parse_rig(text + more)
         with pushing(outlet):
-            summary = record_rig(rig, tmp_path / name, duration_seconds=0.5, wait_seconds=2)
+            summary = record_rig(rig, tmp_path / name, duration_seconds=0.5, wait_seconds=60)
         return summary.recording.description("Muse")
 
     assert recorded("named", 'device = "muse-lsl"\n').units == ("uV",) * 5

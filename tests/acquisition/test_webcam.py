@@ -50,7 +50,7 @@ def test_each_sample_names_the_picture_that_was_taken_then(tmp_path):
     # The file's clock is that of the stamps, rounded to its milliseconds.
     stamps = frames["raw_time"].values
     apart = np.abs(pts - (stamps - stamps[0]))
-    assert np.median(apart) < 1e-3 and apart.max() < 3e-3  # busy computers stamp late
+    assert np.median(apart) < 1e-3 and apart.max() < 3e-2  # busy computers stamp late
     assert np.diff(device) == pytest.approx(1 / 30)
     texts = [json.loads(t) for t in summary.recording.events["description"].values]
     assert [t["event"] for t in texts] == ["video_start", "video_stop"]

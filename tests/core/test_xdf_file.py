@@ -2,7 +2,6 @@
 
 import gzip
 import logging
-import random
 import struct
 import time
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from physioemo.clock_epochs import correct_epochs
-from physioemo.errors import PhysioEmoError, StreamDescriptionError, UnreadableFileError
+from physioemo.errors import StreamDescriptionError, UnreadableFileError
 from physioemo.files import read_recording
 from physioemo.overrides import Overrides
 from physioemo.xdf_file import read_chunks
@@ -84,10 +83,6 @@ def test_the_date_becomes_utc_and_the_header_is_kept(session):
     assert recording.to_mne("EEG").info["meas_date"].hour == 9
 
 
-def chunk_starts(chunks):
-    return np.cumsum([4, *map(len, chunks)])
-
-
 @pytest.mark.parametrize("n_bytes", [5, 19 * 13 + 12])
 def test_a_file_cut_within_a_sample_ends_with_the_last_whole_one(tmp_path, n_bytes):
     """Here pyxdf returns wrong values as if they were samples, or nothing of the chunk."""
@@ -101,7 +96,7 @@ def test_a_file_cut_within_a_sample_ends_with_the_last_whole_one(tmp_path, n_byt
     assert np.array_equal(found.streams[1].values, whole.values[:n])
     assert np.array_equal(found.streams[1].stamps, whole.stamps[:n])
     assert (
-        f"the file ends within a chunk (byte {chunk_starts(chunks)[4]}); {n} whole"
+        f"the file ends within a chunk (byte {xdf.chunk_starts(chunks)[4]}); {n} whole"
         in (found.damage[0])
     )
     wrong = pyxdf_load(cut)[1]["time_series"]
@@ -113,7 +108,7 @@ def test_a_file_cut_within_a_tag_or_an_offset_is_read(tmp_path, n_bytes):
     """Here pyxdf lets ``struct.error`` out."""
     chunks = [*xdf.session_chunks()[:7], xdf.offset(1, 1000.0, 0.1)]
     path = xdf.write(tmp_path / "cut.xdf", chunks)
-    path.write_bytes(path.read_bytes()[: int(chunk_starts(chunks)[7]) + n_bytes])
+    path.write_bytes(path.read_bytes()[: int(xdf.chunk_starts(chunks)[7]) + n_bytes])
     with pytest.raises(struct.error):
         pyxdf_load(path)
     recording = read_recording(path)
@@ -291,9 +286,9 @@ def test_what_is_made_to_look_like_chunks_is_not_searched_for_ever(tmp_path):
     fake = b"\x04\x7c\x96\x98\x00\x03\x00\x01\x00\x00\x00\x01\x02\x08\x00\x00"
     chunks = xdf.session_chunks(4)
     path = xdf.write(tmp_path / "a.xdf", [*chunks, fake * 1_300_000, xdf.boundary(), *chunks[4:]])
-    begun = time.perf_counter()
+    begun = time.process_time()
     recording = read_recording(path)
-    assert time.perf_counter() - begun < 4 * LIMIT_SECONDS
+    assert time.process_time() - begun < 4 * LIMIT_SECONDS
     assert recording["EEG"].sizes["time"] >= 199 and "cannot be read" in recording.notes[0]
 
 
@@ -303,99 +298,3 @@ def test_a_damaged_header_is_named_beside_what_is_missing(tmp_path):
     chunks.insert(4, b"\xff" * 9)
     with pytest.raises(StreamDescriptionError, match=r"a\.xdf: .*damaged: bytes"):
         read_recording(xdf.write(tmp_path / "a.xdf", chunks))
-
-
-# Mutations ----------------------------------------------------------------------------------
-
-
-def rows_of(recording, key):
-    stream = recording[key]
-    values = stream["signal"].values.tolist()
-    return {(t, *v) for t, v in zip(stream["raw_time"].values.tolist(), values, strict=True)}
-
-
-def assert_nothing_silent(path, whole, content):
-    """Either an error that names the file, or samples of the original and a note of what lacks."""
-    path.write_bytes(content)
-    begun = time.perf_counter()
-    try:
-        found = read_recording(path)
-    except PhysioEmoError as error:
-        assert path.name in str(error)
-        found = None
-    assert time.perf_counter() - begun < LIMIT_SECONDS
-    if found is None:
-        return
-    for key in found.streams:
-        assert rows_of(found, key) <= rows_of(whole, key)
-    if any(
-        key not in found.streams or len(rows_of(found, key)) < len(rows_of(whole, key))
-        for key in whole.streams
-    ):
-        assert found.notes
-
-
-def structure_bytes(chunks):
-    """Return where lengths, tags, numbers, counts and the lengths of stamps stand."""
-    found, position = [], 4
-    for chunk in chunks:
-        tag = chunk[5]
-        found += range(position, position + (11 if tag in (2, 3, 4, 6) else 7))
-        if tag == 3 and chunk[7] != 3:
-            found += range(position + 11, position + 16)
-            at, size = 16, {1: 12, 2: 4}[chunk[7]]
-            while at < len(chunk):
-                found.append(position + at)
-                at += 1 + chunk[at] + size
-        elif tag == 5:
-            found += range(position + 7, position + len(chunk))
-        position += len(chunk)
-    return found
-
-
-def test_files_cut_anywhere(session):
-    whole, content = read_recording(session), session.read_bytes()
-    rng = random.Random(1)
-    edges = chunk_starts(xdf.session_chunks()).tolist()
-    cuts = {e + d for e in rng.sample(edges, 12) for d in (-1, 0, 1, 5, 9)}
-    for cut in sorted({*cuts, *rng.sample(range(len(content)), 60)} - {len(content)}):
-        assert_nothing_silent(session, whole, content[:cut])
-
-
-def test_flipped_bits_in_the_structure(session):
-    whole, content = read_recording(session), session.read_bytes()
-    rng = random.Random(2)
-    for place in rng.sample(structure_bytes(xdf.session_chunks()), 120):
-        flipped = bytearray(content)
-        flipped[place] ^= 1 << rng.randrange(8)
-        assert_nothing_silent(session, whole, bytes(flipped))
-
-
-def test_swapped_lost_and_doubled_chunks(session):
-    whole, chunks = read_recording(session), xdf.session_chunks()
-    rng = random.Random(3)
-    for kind in ("swap", "lose", "double") * 25:
-        changed = list(chunks)
-        i, j = rng.sample(range(1, len(chunks)), 2)
-        if kind == "swap":
-            changed[i], changed[j] = changed[j], changed[i]
-        elif kind == "lose":
-            del changed[i]
-        else:
-            changed.insert(j, changed[i])
-        assert_nothing_silent(session, whole, b"XDF:" + b"".join(changed))
-
-
-def test_anything_overwritten_anywhere_neither_crashes_nor_hangs(session):
-    content = session.read_bytes()
-    rng = random.Random(4)
-    for _ in range(80):
-        at, n = rng.randrange(4, len(content)), rng.choice([1, 3, 17, 200, 4096])
-        junk = rng.choice([bytes(n), b"\x01\x03\x00" * n, b"\x04" * n, rng.randbytes(n)])
-        session.write_bytes(content[:at] + junk[:n] + content[at + rng.choice([0, n]) :])
-        begun = time.perf_counter()
-        try:
-            read_recording(session)
-        except PhysioEmoError as error:
-            assert session.name in str(error)
-        assert time.perf_counter() - begun < LIMIT_SECONDS

@@ -10,7 +10,7 @@ import pytest
 from physioemo.datasets.catalogue import CATALOGUE, dataset, recognise
 from physioemo.errors import CallError, DataError, RecordingNotFoundError
 from physioemo.modality import MODALITIES
-from physioemo.store import create_recording, open_recording
+from tests.datasets.stored import stored
 
 
 @pytest.fixture(scope="module", params=list(CATALOGUE))
@@ -127,11 +127,7 @@ def test_source_licence_and_processing_are_stated_and_are_json(recordings):
 
 def test_a_recording_survives_the_store(recordings, tmp_path):
     first = recordings[0]
-    tables = {k: getattr(first, k) for k in ("trials", "ratings", "events")}
-    create_recording(
-        tmp_path / "r.zarr", {k: first[k] for k in first.streams}, **tables, attrs=first.attrs
-    )
-    back = open_recording(tmp_path / "r.zarr")
+    back = stored(first, tmp_path / "r.zarr")
     assert {k: back[k].sizes for k in back.streams} == {k: first[k].sizes for k in first.streams}
     for column in first.trials.variables:
         assert list(back.trials[column].values) == list(first.trials[column].values)

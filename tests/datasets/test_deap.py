@@ -9,8 +9,8 @@ import pytest
 from physioemo.datasets.deap import deap_subjects, read_deap, read_deap_all
 from physioemo.datasets.deap_fixture import deap_pickle, write_deap_fixture
 from physioemo.errors import RecordingExistsError, RecordingNotFoundError, UnreadableFileError
-from physioemo.store import create_recording, open_recording
 from tests.datasets.mutations import mutations
+from tests.datasets.stored import stored
 
 N = 1024  # 8 s: 3 s of baseline and 5 s of video
 
@@ -160,10 +160,7 @@ def test_the_same_seed_writes_the_same_bytes(folder, tmp_path):
 
 def test_a_recording_survives_the_store(folder, tmp_path):
     recording = read_deap(folder, 1, n_samples=N)
-    streams = {k: recording[k] for k in recording.streams}
-    tables = {k: getattr(recording, k) for k in ("trials", "ratings", "events")}
-    create_recording(tmp_path / "a.zarr", streams, **tables, attrs=recording.attrs)
-    back = open_recording(tmp_path / "a.zarr")
+    back = stored(recording, tmp_path / "a.zarr")
     for key in recording.streams:
         np.testing.assert_array_equal(back[key]["signal"], recording[key]["signal"])
         np.testing.assert_array_equal(back[key]["time"], recording[key]["time"])

@@ -26,8 +26,8 @@ from physioemo.errors import (
     RecordingNotFoundError,
     UnreadableFileError,
 )
-from physioemo.store import create_recording, open_recording
 from tests.datasets.deap_raw_files import HERTZ, SECONDS, decode, edit, read, rewrite, table
+from tests.datasets.stored import stored
 
 SUBJECTS = (2, 22, 23, 24, 28, 29)
 
@@ -313,10 +313,7 @@ def test_subjects_are_read_in_order(folder):
 
 def test_a_recording_survives_the_store(folder, tmp_path):
     recording = read(folder, 22)
-    tables = {k: getattr(recording, k) for k in ("trials", "ratings", "events")}
-    streams = {k: recording[k] for k in recording.streams}
-    create_recording(tmp_path / "a.zarr", streams, **tables, attrs=recording.attrs)
-    back = open_recording(tmp_path / "a.zarr")
+    back = stored(recording, tmp_path / "a.zarr")
     for key in recording.streams:
         np.testing.assert_array_equal(back[key]["signal"], recording[key]["signal"])
         np.testing.assert_array_equal(back[key]["time"], recording[key]["time"])

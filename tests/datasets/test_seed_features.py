@@ -28,8 +28,8 @@ from physioemo.errors import (
     RecordingNotFoundError,
     UnreadableFileError,
 )
-from physioemo.store import create_recording, open_recording
 from tests.datasets.mutations import mutations
+from tests.datasets.stored import stored
 
 N = 6
 SMALL = {"window_seconds": 1, "n_windows": N}
@@ -253,10 +253,7 @@ def test_a_file_is_told_from_its_namesakes_by_its_first_variable(folder, tmp_pat
 
 
 def test_a_recording_of_features_survives_the_store(recording, tmp_path):
-    streams = {k: recording[k] for k in recording.streams}
-    tables = {k: getattr(recording, k) for k in ("trials", "ratings", "events")}
-    create_recording(tmp_path / "r.zarr", streams, **tables, attrs=recording.attrs)
-    back = open_recording(tmp_path / "r.zarr")
+    back = stored(recording, tmp_path / "r.zarr")
     assert back["eeg_asm_LDS"].attrs["bands_hz"] == recording["eeg_asm_LDS"].attrs["bands_hz"]
     assert back.description("eeg_de_LDS").modality == "other"
     np.testing.assert_array_equal(back["eeg_de_LDS"]["signal"], recording["eeg_de_LDS"]["signal"])

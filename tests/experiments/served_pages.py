@@ -41,11 +41,11 @@ def serving(source, port=0):
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        assert ready.wait(20) and not failures, failures
+        assert ready.wait(60) and not failures, failures
         yield urls[0]
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
     assert not failures, failures
 
 
@@ -78,7 +78,7 @@ def browser():
 def tab(browser):
     """A page of the browser that remembers what went wrong in it."""
     opened = browser.new_page(viewport={"width": 1366, "height": 768})
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(60_000)
     opened.errors = []
     opened.on("console", lambda m: opened.errors.append(m.text) if m.type == "error" else None)
     opened.on("pageerror", lambda error: opened.errors.append(str(error)))
@@ -105,13 +105,13 @@ def sine_recording(tmp_path_factory):
 def status_of(url, data=None, **headers):
     request = urllib.request.Request(url, data=data, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
 
 
-def until(tab, expression, seconds=20):
+def until(tab, expression, seconds=60):
     """Wait until an expression is true in the page, whose policy forbids to evaluate texts."""
     end = time.monotonic() + seconds
     while not tab.evaluate(expression):
@@ -127,4 +127,13 @@ def seek(tab, seconds):
         "at => { const s = document.getElementById('slider'); s.value = at; s.oninput(); }", seconds
     )
     until(tab, f"Math.abs(page.position?.seconds - {seconds}) < 0.2")
-    tab.wait_for_timeout(400)
+    settle(tab)
+
+
+def settle(tab):
+    """Wait until nothing new comes to a page that stands still, and all of it is drawn."""
+    state = "[page.frames, ...[...page.traces.streams.values()].map(s => s.head)].join()"
+    before, now = None, tab.evaluate(state)
+    while now != before:
+        tab.wait_for_timeout(400)
+        before, now = now, tab.evaluate(state)

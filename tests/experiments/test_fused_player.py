@@ -57,7 +57,7 @@ def player(header=""):
     outlets.clear()
 
 
-def until(ear, condition, seconds=20.0):
+def until(ear, condition, seconds=90.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come"

@@ -8,7 +8,7 @@ from physioemo.experiments.estimators import ESTIMATORS
 from physioemo.experiments.study_config import ModelChoice
 from physioemo.experiments.study_run import run_study
 from physioemo.experiments.study_store import write_study_data
-from tests.experiments.test_study import made_up, study
+from tests.experiments.made_study import made_up, study
 
 PROTOCOLS = {
     "trial-grouped-k-fold": {"n_folds": 4, "within_subject": True},

@@ -6,7 +6,7 @@ import pytest
 from physioemo.experiments.page.columns import decode_blocks
 from physioemo.experiments.page.stored_page import StoredPage
 from tests.experiments import served_pages
-from tests.experiments.served_pages import seek, serving, until
+from tests.experiments.served_pages import seek, serving, settle, until
 
 # Fixtures of the tests here.
 browser = served_pages.browser
@@ -60,7 +60,7 @@ def test_a_known_sine_gives_the_expected_pixels(tab, sine_recording):
         assert np.abs(error).mean() < 3.0  # pixels; the sine spans 0.8 of the row
         assert np.corrcoef(found[shown], expected[shown])[0, 1] > 0.99
         tab.keyboard.press("-")  # 150 uV per row
-        tab.wait_for_timeout(200)
+        settle(tab)
         smaller = column_means(tab, 2, 4)
         ratio = np.nanstd(smaller) / np.nanstd(found)
         assert ratio == pytest.approx(100 / 150, rel=0.08)

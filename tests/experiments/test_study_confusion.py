@@ -11,7 +11,7 @@ from physioemo.experiments.study_report import write_study_report
 from physioemo.experiments.study_run import run_study
 from physioemo.experiments.study_store import write_study_data
 from physioemo.experiments.targets import Target
-from tests.experiments.test_study import made_up, study
+from tests.experiments.made_study import made_up, study
 from tests.experiments.test_study_report import results, text_of
 
 

@@ -20,7 +20,7 @@ from physioemo.experiments.study_store import write_study_data
 from physioemo.experiments.targets import Target
 from physioemo.models.losses import class_weights, weighted_cross_entropy
 from physioemo.models.training_plan import TrainingPlan
-from tests.experiments.test_study import TOML, made_up, study
+from tests.experiments.made_study import TOML, made_up, study
 from tests.experiments.test_study_report import text_of
 
 DIMENSIONS = ("valence", "arousal")

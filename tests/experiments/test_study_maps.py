@@ -10,7 +10,7 @@ from physioemo.experiments.study_config import ModelChoice
 from physioemo.experiments.study_inputs import load_inputs
 from physioemo.experiments.study_maps import attention_beside_null, study_maps
 from physioemo.experiments.study_store import write_study_data
-from tests.experiments.test_study import made_up, study
+from tests.experiments.made_study import made_up, study
 
 
 def fitted(name="intercortical", n_windows=150, n_channels=5):

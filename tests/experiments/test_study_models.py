@@ -17,7 +17,7 @@ from physioemo.experiments.study_plan import plan_study
 from physioemo.experiments.study_run import run_study
 from physioemo.experiments.study_store import write_study_data
 from physioemo.experiments.targets import Target
-from tests.experiments.test_study import TOML, made_up, study
+from tests.experiments.made_study import TOML, made_up, study
 from tests.experiments.test_study_joint import BOTH, DIMENSIONS, two_sided
 
 QUICK = {"n_epochs": 1}

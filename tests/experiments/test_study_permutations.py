@@ -8,7 +8,7 @@ from physioemo.experiments.statistics import FEWEST_PERMUTATIONS, least_p, permu
 from physioemo.experiments.study_config import ModelChoice, Study, read_study
 from physioemo.experiments.study_plan import plan_study
 from physioemo.experiments.study_store import write_study_data
-from tests.experiments.test_study import TOML, made_up, study
+from tests.experiments.made_study import TOML, made_up, study
 from tests.experiments.test_study_report import results, text_of, write_study_report
 
 

@@ -6,6 +6,7 @@ from scipy.signal import periodogram, welch
 
 from physioemo.errors import CallError, SignalError
 from physioemo.features.band_power import band_power, hann_periodogram
+from tests import realdata
 
 SFREQ = 128.0
 BANDS = {"theta": (4, 8), "alpha": (8, 13), "beta": (13, 30), "gamma": (30, 45)}
@@ -84,13 +85,9 @@ def test_wrong_calls_are_told_what_was_expected(rng, arguments, error, message):
 
 
 def test_alpha_rises_when_the_eyes_close(shared_data):
-    h5py = pytest.importorskip("h5py")
-    path = shared_data("biosignalsnotebooks") / "eeg_sample_closed_open_eyes.h5"
-    with h5py.File(path) as file:
-        raw = next(iter(file.values()))["raw"]
-        counts, line = raw["channel_1"][:, 0], raw["channel_5"][:, 0]
-    microvolts = ((counts / 2**16 - 0.5) * 3 / 41782 * 1e6)[None]
+    eyes = realdata.eyes_open_closed(shared_data("biosignalsnotebooks"))
+    microvolts, line = (eyes[k]["signal"].values.T for k in ("eeg", "line"))
     alpha = band_power(microvolts, 1000.0, window_seconds=2.0)[:, 0, 1]
-    level = line[: len(alpha) * 2000].reshape(-1, 2000) > 38_000
+    level = line[0, : len(alpha) * 2000].reshape(-1, 2000) > 38_000
     opened, closed = level.all(axis=1), ~level.any(axis=1)
     assert np.median(alpha[closed]) > 2 * np.median(alpha[opened])

@@ -16,6 +16,8 @@ from physioemo.features.entropy import (
     start_entropy,
     step_entropy,
 )
+from tests import realdata
+from tests.features.folding import folded_entropy
 
 SFREQ = 250.0
 
@@ -106,12 +108,7 @@ def test_chunking_never_changes_a_bit(recipe, chunks, seed, with_gaps):
     if with_gaps:
         signal[generator.random(signal.shape) < 0.01] = np.nan
     whole, _ = step_entropy(signal, start_entropy(3, recipe), recipe)
-    state, parts, at = start_entropy(3, recipe), [np.empty((0, 3, 4))], 0
-    for n in chunks:
-        made, state = step_entropy(signal[:, at : at + n], state, recipe)
-        parts.append(made)
-        at += n
-    assert np.concatenate(parts).tobytes() == whole.tobytes()
+    assert folded_entropy(signal, np.cumsum(chunks), recipe).tobytes() == whole.tobytes()
 
 
 @settings(max_examples=40, deadline=None)
@@ -176,14 +173,10 @@ def test_a_recipe_survives_json_and_its_fingerprint_tells_recipes_apart():
 
 
 def test_alpha_entropy_separates_closed_from_open_eyes_without_exception(shared_data):
-    h5py = pytest.importorskip("h5py")
-    path = shared_data("biosignalsnotebooks") / "eeg_sample_closed_open_eyes.h5"
-    with h5py.File(path) as file:
-        raw = next(iter(file.values()))["raw"]
-        counts, line = raw["channel_1"][:, 0], raw["channel_5"][:, 0]
-    microvolts = (counts / 2**16 - 0.5) * 3 / 41782 * 1e6
-    alpha = differential_entropy(microvolts[None], 1000.0, window_seconds=1.0)[:, 0, 1]
-    blocks = line[: len(alpha) * 1000].reshape(-1, 1000) > 38_000
+    eyes = realdata.eyes_open_closed(shared_data("biosignalsnotebooks"))
+    microvolts, line = (eyes[k]["signal"].values.T for k in ("eeg", "line"))
+    alpha = differential_entropy(microvolts, 1000.0, window_seconds=1.0)[:, 0, 1]
+    blocks = line[0, : len(alpha) * 1000].reshape(-1, 1000) > 38_000
     pure = blocks.all(axis=1) | ~blocks.any(axis=1)
     is_open = blocks[:, 0]
     edges = np.flatnonzero(np.diff(is_open[pure].astype(int))) + 1

@@ -21,6 +21,7 @@ from physioemo.features.family import (
     window_view,
 )
 from physioemo.features.signal_quality import SIGNAL_QUALITY
+from tests.features.folding import folded
 
 SFREQ = 128.0
 NAMES = ("F3", "F4", "P3", "P4", "Cz")
@@ -38,16 +39,6 @@ def eeg(seed, n, n_channels=5):
     generator = np.random.default_rng(seed)
     drift = np.cumsum(generator.standard_normal((n_channels, n)), axis=1)
     return 3 * drift + 5 * generator.standard_normal((n_channels, n)) + 4200
-
-
-def in_chunks(extractor, signal, chunks):
-    state, at = extractor.start(), 0
-    parts = [np.empty((0, *map(len, extractor.coords.values())))]
-    for n in [*chunks, signal.shape[1]]:
-        values, state = extractor.step(signal[:, at : at + n], state)
-        parts.append(values)
-        at += n
-    return np.concatenate(parts)
 
 
 def belongs_to(extractor, name):
@@ -120,7 +111,7 @@ def test_chunking_never_changes_a_bit_and_the_batch_agrees(family, window, hop, 
         signal[1, 300:] = 17.0
     untouched = signal.copy()
     extractor = family.prepare(stream(), WindowGrid(window, hop), FamilyOptions())
-    whole, parts = in_chunks(extractor, signal, []), in_chunks(extractor, signal, chunks)
+    whole, parts = folded(extractor, signal, []), folded(extractor, signal, np.cumsum(chunks))
     assert parts.tobytes() == whole.tobytes()
     batch = extractor.batch(signal)
     assert batch.shape == whole.shape and not np.isinf(whole).any()
@@ -138,7 +129,7 @@ def test_a_missing_sample_touches_its_channel_in_its_windows_only(family, at, ch
     extractor = family.prepare(stream(), grid, LOCAL)
     whole = extractor.batch(signal)
     signal[channel, at] = what
-    found = in_chunks(extractor, signal, [])
+    found = folded(extractor, signal, [])
     starts = np.arange(len(whole)) * 64
     hit = ((starts <= at) & (at < starts + 128)).reshape(-1, *[1] * (whole.ndim - 1))
     touched = hit & belongs_to(extractor, NAMES[channel])
@@ -153,7 +144,7 @@ def test_a_dead_channel_is_nan_wherever_it_counts_and_nowhere_else(family, dead)
     signal = eeg(6, 512)
     signal[2] = dead
     extractor = family.prepare(stream(), WindowGrid(128, 128), LOCAL)
-    for values in (extractor.batch(signal), in_chunks(extractor, signal, [100])):
+    for values in (extractor.batch(signal), folded(extractor, signal, [100])):
         dropped = np.broadcast_to(belongs_to(extractor, "P3"), values.shape)
         assert np.isfinite(values[~dropped]).all()
         if family is SIGNAL_QUALITY:

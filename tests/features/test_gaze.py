@@ -15,6 +15,7 @@ from physioemo.features.family import FamilyOptions, WindowGrid
 from physioemo.features.gaze import GAZE, GAZE_FEATURES, GazeWindow, gaze_features
 from physioemo.files import read_recording
 from physioemo.stream import make_stream
+from tests.features.folding import folded
 
 SFREQ = 250.0
 
@@ -140,11 +141,8 @@ def test_chunks_change_no_bit(cuts, hop):
     gaze[:, 600:640] = np.nan
     grid = WindowGrid.in_seconds(SFREQ, 1.0, hop)
     extractor = GAZE.prepare(described(), grid, FamilyOptions())
-    state, parts = extractor.start(), []
-    for chunk in np.split(gaze, sorted(cuts), axis=1):
-        part, state = extractor.step(chunk, state)
-        parts.append(part)
-    assert np.array_equal(np.concatenate(parts), extractor.batch(gaze), equal_nan=True)
+    found = folded(extractor, gaze, cuts)
+    assert np.array_equal(found, extractor.batch(gaze), equal_nan=True)
     assert len(extractor.batch(gaze)) == grid.n_windows(1000)
 
 

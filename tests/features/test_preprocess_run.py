@@ -160,7 +160,7 @@ def test_killed_at_ten_random_moments_the_store_comes_out_the_same(name, tmp_pat
     rng, killed = np.random.default_rng(5), 0
     while killed < 10:
         process = start_build(name, str(folder), str(out), features)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         # From the moment that the first part is begun: before it, there is nothing to lose.
         while not partial.exists() and process.is_alive():
             assert time.monotonic() < deadline

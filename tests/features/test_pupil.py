@@ -12,6 +12,7 @@ from physioemo.features.eye_channels import pupil_eyes
 from physioemo.features.family import FamilyOptions, WindowGrid
 from physioemo.features.pupil import PUPIL, PUPIL_FEATURES, pupil_missing
 from physioemo.files import read_recording
+from tests.features.folding import folded
 
 SFREQ = 200.0
 
@@ -110,11 +111,8 @@ def test_chunks_change_no_bit(cuts, hop):
     pupil = with_blink(with_blink(widening(), 380), 1010)[None]
     grid = WindowGrid.in_seconds(SFREQ, 1.0, hop)
     extractor = PUPIL.prepare(described(), grid, FamilyOptions())
-    state, parts = extractor.start(), []
-    for chunk in np.split(pupil, sorted(cuts), axis=1):
-        part, state = extractor.step(chunk, state)
-        parts.append(part)
-    assert np.array_equal(np.concatenate(parts), extractor.batch(pupil), equal_nan=True)
+    found = folded(extractor, pupil, cuts)
+    assert np.array_equal(found, extractor.batch(pupil), equal_nan=True)
 
 
 @pytest.mark.parametrize(

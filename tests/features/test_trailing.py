@@ -14,6 +14,7 @@ from physioemo.features.respiration import RESPIRATION
 from physioemo.features.sliding_hrv import HRV
 from physioemo.features.temperature import TEMPERATURE
 from physioemo.features.turning_points import rises
+from tests.features.folding import folded
 
 SECONDS = 75
 
@@ -64,14 +65,6 @@ def signal_of(name, seed=0, n_channels=1):
     _, _, sfreq, wave, _ = CASES[name]
     rng = np.random.default_rng(seed)
     return np.stack([wave(rng, SECONDS * sfreq, sfreq) for _ in range(n_channels)])
-
-
-def folded(extractor, signal, cuts):
-    state, parts = extractor.start(), []
-    for chunk in np.split(signal, cuts, axis=1):
-        values, state = extractor.step(chunk, state)
-        parts.append(values)
-    return np.concatenate(parts)
 
 
 @pytest.mark.parametrize("name", CASES)
