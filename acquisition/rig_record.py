@@ -185,6 +185,7 @@ class RigWatch:
         self.on_notice = on_notice
         self.problems: list[str] = []
         self.lost: set[str] = set()
+        self._told: dict[str, str] = {}
         self._stop = threading.Event()
         self._began = 0.0
 
@@ -210,6 +211,10 @@ class RigWatch:
             self._look(stream, status)
 
     def _look(self, stream: RigStream, status: StreamStatus) -> None:
+        if status.warning != self._told.get(stream.key, ""):
+            self._told[stream.key] = status.warning
+            if status.warning:
+                self.on_notice(f"stream {stream.key!r} ({status.name}): {status.warning}")
         limit, age = stream.fresh_within_seconds, status.age_seconds
         if status.state == "waiting":
             age = min(age, time.monotonic() - self._began)

@@ -22,6 +22,7 @@ CHANNEL_FORMATS = {
 }
 """LSL's channel formats and the little-endian NumPy type of each (text has none)."""
 
+_KEY_LETTERS = 60  # of at most four bytes each: file systems take 255, Windows 260 for a path
 _WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
     f"{p}{i}" for p in ("com", "lpt") for i in range(10)
 }
@@ -151,7 +152,7 @@ def text_units(n_channels: int) -> tuple[str, ...]:
 
 def group_key(name: str, taken: Iterable[str] = ()) -> str:
     """Return a folder name for a stream that is valid on every system and not yet taken."""
-    key = re.sub(r"[^\w .()+-]+", "_", name).strip(" .") or "stream"
+    key = re.sub(r"[^\w .()+-]+", "_", name)[:_KEY_LETTERS].strip(" .") or "stream"
     reserved = {"trials", "ratings", "events", "journal"} | _WINDOWS_DEVICES
     if key.casefold().split(".")[0] in reserved or key.startswith("__"):
         key = f"{key.strip('_') or 'x'}-stream"
