@@ -15,9 +15,11 @@ import numpy as np
 
 from physioemo.acquisition.clock_watch import ClockWatch
 from physioemo.acquisition.journal_threads import JournalThreads
+from physioemo.acquisition.latecomers import Latecomer, LateWatch
 from physioemo.acquisition.lsl import describe, find_streams, open_inlet, refuse_twins
 from physioemo.acquisition.recorder_threads import SILENT_SECONDS, StreamStatus, StreamTap
 from physioemo.acquisition.streams import rate_problem
+from physioemo.core_cli import in_shell
 from physioemo.errors import PhysioEmoError, StoreError
 from physioemo.fingerprint import package_versions
 from physioemo.journal import FrameKind, Journal
@@ -65,6 +67,7 @@ def record(
     should_stop: Callable[[], bool] = lambda: False,
     on_status: Callable[[tuple[StreamStatus, ...]], None] = lambda statuses: None,
     attrs: dict[str, Any] | None = None,
+    look_for_late: Callable[[], Sequence[Latecomer]] | None = None,
 ) -> RecordingSummary:
     """Record LSL streams until told to stop, then seal the recording.
 
@@ -92,6 +95,8 @@ def record(
         Asked, and told the status of all streams, four times a second.
     attrs : dict, optional
         Session attributes (JSON-able), such as ``subject``.
+    look_for_late : callable, optional
+        Asked every two seconds for streams that have come meanwhile and are to be recorded too.
 
     Raises
     ------
@@ -106,20 +111,26 @@ def record(
     # Before the network is searched, and again once the streams are known to be good.
     refuse_existing(folder, overwrite=overwrite)
     infos = find_streams(predicates, timeout_seconds=find_seconds)
-    taps = _open_taps(infos, overrides or Overrides())
+    make_tap = _TapMaker()
+    taps = _open_taps(infos, overrides or Overrides(), make_tap)
     prepare_folder(folder, overwrite=overwrite)
     journal = Journal(folder / JOURNAL)
     journal.append_json(FrameKind.SESSION, 0, _session(predicates, attrs or {}))
     for tap in taps:
         journal.append_json(FrameKind.STREAM, tap.number, tap.description.to_dict())
-    _run(journal, taps, duration_seconds, stop_when_idle_seconds, should_stop, on_status)
+    journal.flush()  # whatever happens from here on, it can be opened
+    workers: list[Any] = []
+    late = LateWatch(look_for_late or (lambda: ()), make_tap, taps, workers)
+    watches = [ClockWatch(taps), *([late] if look_for_late else ())]
+    ends = (duration_seconds, stop_when_idle_seconds, should_stop)
+    _run(journal, taps, watches, workers, ends, on_status)
     # Sealing takes its time, in which every stream grows silent.
     statuses = tuple(tap.status() for tap in taps)
     recording = _seal_or_say_how(folder)
     quality = recording.quality()
     idle = stop_when_idle_seconds is not None
-    problems = tuple(find_problems(recording, quality, statuses, ended_idle=idle))
-    return RecordingSummary(recording, statuses, quality, problems)
+    problems = find_problems(recording, quality, statuses, ended_idle=idle)
+    return RecordingSummary(recording, statuses, quality, (*late.problems, *problems))
 
 
 def _seal_or_say_how(folder: Path) -> Recording:
@@ -128,22 +139,26 @@ def _seal_or_say_how(folder: Path) -> Recording:
     except KeyboardInterrupt:
         raise StoreError(
             f"found that sealing {folder} was interrupted, expected it to end; the journal is "
-            f"whole and nothing is lost: run 'physioemo recover {folder}'"
+            f"whole and nothing is lost: run 'physioemo recover {in_shell(folder)}'"
         ) from None
 
 
-def _open_taps(infos: Sequence[Any], overrides: Overrides) -> list[StreamTap]:
+class _TapMaker:
+    """Makes taps and numbers the streams of the journal."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+
+    def __call__(self, inlet: Any, header: Any, overrides: Overrides) -> StreamTap:
+        redescribe = partial(describe, overrides=overrides)
+        description = redescribe(header)
+        number, next_number = next(self._numbers), self._numbers.__next__
+        return StreamTap(number, inlet, description, redescribe=redescribe, next_number=next_number)
+
+
+def _open_taps(infos: Sequence[Any], overrides: Overrides, make_tap: _TapMaker) -> list[StreamTap]:
     refuse_twins(infos)
-    redescribe, numbers = partial(describe, overrides=overrides), itertools.count()
-    taps = []
-    for info in infos:
-        inlet, full = open_inlet(info)
-        number, next_number = next(numbers), numbers.__next__
-        description = redescribe(full)
-        taps.append(
-            StreamTap(number, inlet, description, redescribe=redescribe, next_number=next_number)
-        )
-    return taps
+    return [make_tap(*open_inlet(info), overrides) for info in infos]
 
 
 def _session(predicates: Sequence[str], attrs: dict[str, Any]) -> dict[str, Any]:
@@ -161,25 +176,28 @@ def _session(predicates: Sequence[str], attrs: dict[str, Any]) -> dict[str, Any]
     }
 
 
+_Ends = tuple[float | None, float | None, Callable[[], bool]]
+"""Duration and idle time in seconds, and who is asked whether to stop."""
+
+
 def _run(
     journal: Journal,
     taps: list[StreamTap],
-    duration_seconds: float | None,
-    idle_seconds: float | None,
-    should_stop: Callable[[], bool],
+    watches: Sequence[Any],
+    workers: list[Any],
+    ends: _Ends,
     on_status: Callable[[tuple[StreamStatus, ...]], None],
 ) -> None:
     """Run the threads until it is time to stop; the journal is complete and closed after."""
     stop = threading.Event()
-    workers: list[Any] = [
-        *(tap.start(journal, stop) for tap in taps),
-        ClockWatch(taps).start(journal, stop),
-    ]
+    # The watches first: at the end they are waited for before those that they may have begun.
+    workers += [watch.start(journal, stop) for watch in watches]
+    workers += [tap.start(journal, stop) for tap in taps]
     writing = JournalThreads(journal)
     writing.start()
     reason = "stopped"
     try:
-        reason = _watch(writing, taps, duration_seconds, idle_seconds, should_stop, on_status)
+        reason = _watch(writing, taps, ends, on_status)
     except KeyboardInterrupt:
         pass
     except StoreError as error:
@@ -210,12 +228,11 @@ def _close(journal: Journal, writing: JournalThreads, workers: list[Any], reason
 def _watch(
     writing: JournalThreads,
     taps: list[StreamTap],
-    duration_seconds: float | None,
-    idle_seconds: float | None,
-    should_stop: Callable[[], bool],
+    ends: _Ends,
     on_status: Callable[[tuple[StreamStatus, ...]], None],
 ) -> str:
     began = time.monotonic()
+    duration_seconds, idle_seconds, should_stop = ends
     while True:
         writing.check()
         statuses = tuple(tap.status() for tap in taps)
