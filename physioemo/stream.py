@@ -1,5 +1,6 @@
 """One stream of a recording as an :class:`xarray.Dataset`."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,13 @@ from physioemo.description import CHANNEL_FORMATS, StreamDescription
 from physioemo.errors import SignalError
 from physioemo.units import conversion_factor, joint_unit
 
-__all__ = ["describe_stream", "make_stream", "signal_in_unit", "stream_quality"]
+__all__ = [
+    "describe_stream",
+    "make_stream",
+    "may_drop_samples",
+    "signal_in_unit",
+    "stream_quality",
+]
 
 _FEWEST_OFFSETS = 3
 _FEWEST_COUNTS = 100
@@ -149,6 +156,12 @@ def signal_in_unit(stream: xr.Dataset, channel: str, unit: str) -> np.ndarray:
     selected = stream.isel(channel=list(map(str, stream["channel"].values)).index(channel))
     factor = conversion_factor(str(selected["channel_unit"].item()), unit)
     return np.asarray(selected["signal"].values, float) * factor
+
+
+def may_drop_samples(stream: xr.Dataset) -> bool:
+    """Return whether a stream's header says that samples may be missing from it (a camera's)."""
+    words = re.sub(r"\s+", "", str(stream.attrs.get("xml", ""))).casefold()
+    return "<can_drop_samples>true</can_drop_samples>" in words
 
 
 def stream_quality(stream: xr.Dataset) -> dict[str, Any]:
