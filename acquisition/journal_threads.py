@@ -24,11 +24,16 @@ class JournalThreads:
     ----------
     journal : Journal
         Open; closing it is the caller's.
+
+    Attributes
+    ----------
+    failure : StoreError or None
+        Why nothing more can be written.
     """
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self._failure: StoreError | None = None
+        self.failure: StoreError | None = None
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(journal.flush, FLUSH_SECONDS), daemon=True),
@@ -48,7 +53,7 @@ class JournalThreads:
             try:
                 work()
             except StoreError as error:
-                self._failure = self._failure or error
+                self.failure = self.failure or error
                 return
 
     def check(self) -> None:
@@ -59,8 +64,8 @@ class JournalThreads:
         StoreError
             If the disk is full or unwritable.
         """
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
 
     def end(self) -> None:
         """Stop; the journal may be closed now."""

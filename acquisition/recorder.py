@@ -220,9 +220,11 @@ def _close(journal: Journal, writing: JournalThreads, workers: list[Any], reason
         raise
     finally:
         writing.end()
+        reason = str(writing.failure or reason)
         end = {"reason": reason, "utc": datetime.now(UTC).isoformat()}
         journal.append_json(FrameKind.END, 0, end)
         journal.close()
+        writing.check()  # the disk may have been full at the very last moment
 
 
 def _watch(

@@ -18,7 +18,7 @@ from physioemo.acquisition.stream_return import (
 )
 from physioemo.clock import find_gaps
 from physioemo.description import StreamDescription
-from physioemo.errors import PhysioEmoError, StreamError
+from physioemo.errors import PhysioEmoError
 from physioemo.journal import CHANGED, RECONNECTED, FrameKind, Journal, encode_samples
 
 __all__ = ["SILENT_SECONDS", "StreamStatus", "StreamTap"]
@@ -173,7 +173,7 @@ class StreamTap:
             return
         try:
             found = find_return(self.description, self._uids)
-        except StreamError as error:
+        except (RuntimeError, ValueError) as error:  # StreamError, and what pylsl raises
             self.warning = str(error)
             return
         if found is None:

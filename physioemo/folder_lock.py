@@ -11,6 +11,7 @@ from physioemo.errors import StoreError
 __all__ = ["FolderLock", "refuse_in_use", "sole_writer"]
 
 _NAME = "in-use"
+_FAR_BYTES = 1 << 20
 
 
 class FolderLock:
@@ -46,6 +47,8 @@ def _lock(file: int) -> None:
     if sys.platform == "win32":
         import msvcrt
 
+        # Far behind the end: what is locked there cannot be copied, and the file is empty.
+        os.lseek(file, _FAR_BYTES, os.SEEK_SET)
         try:
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         except OSError as error:

@@ -15,6 +15,7 @@ import pytest
 from physioemo.acquisition.lsl import make_outlet
 from physioemo.acquisition.recorder import record
 from physioemo.acquisition.streams import rate_problem
+from physioemo.errors import DiskFullError
 from physioemo.store import open_recording
 from tests.conftest import ROOT
 from tests.lsl import producing
@@ -173,3 +174,26 @@ def test_a_clock_that_never_answers_is_told_as_unsynced(tmp_path, monkeypatch):
         summary = record(tmp_path / "r", duration_seconds=1.5, find_seconds=1.0)
     (problem,) = summary.problems
     assert "found no measurement of its clock" in problem and "it is unsynced" in problem
+
+
+def test_a_disk_that_fills_while_the_recording_ends_is_told(tmp_path, monkeypatch):
+    from physioemo.acquisition.recorder_threads import StreamTap
+    from physioemo.journal import Journal
+
+    flush, end = Journal.flush, StreamTap.end
+    ending = threading.Event()
+
+    def full_once(journal):
+        if ending.is_set() and threading.current_thread() is not threading.main_thread():
+            ending.clear()
+            raise DiskFullError("found that the disk is full")
+        flush(journal)
+
+    monkeypatch.setattr(Journal, "flush", full_once)
+    monkeypatch.setattr(StreamTap, "end", lambda tap: (ending.set(), time.sleep(0.5), end(tap)))
+    with (
+        producing(eeg_description(), counted(4)),
+        pytest.raises(DiskFullError, match="the disk is full"),
+    ):
+        record(tmp_path / "r", duration_seconds=1, find_seconds=1.0)
+    assert "ended early: found that the disk is full" in open_recording(tmp_path / "r").notes[0]
