@@ -24,6 +24,7 @@ __all__ = [
     "open_inlet",
     "pull",
     "push",
+    "xpath_text",
 ]
 
 BUFFER_SECONDS = 360
@@ -91,6 +92,16 @@ def _nothing_found(predicate: str, timeout_seconds: float) -> str:
         f"found {there} within {timeout_seconds:g} s, expected one that fits {predicate!r}; "
         "check its spelling with 'physioemo streams'"
     )
+
+
+def xpath_text(text: str) -> str:
+    """Return a text as a predicate holds it, whatever quotation marks are in it."""
+    if "'" not in text:
+        return f"'{text}'"
+    if '"' not in text:
+        return f'"{text}"'
+    parts = ', "\'", '.join(f"'{part}'" for part in text.split("'"))
+    return f"concat({parts})"
 
 
 def refuse_twins(infos: Iterable[Any]) -> None:

@@ -1,5 +1,6 @@
 """What ``record`` does with a rig, and by remote control."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -115,7 +116,8 @@ def refuse_unsealed(out: Path) -> None:
 
 def notice(text: str) -> None:
     """Tell the operator at once."""
-    click.secho(f"! {text}", fg="red", err=True)
+    with contextlib.suppress(OSError):  # a screen that is gone ends no recording
+        click.secho(f"! {text}", fg="red", err=True)
 
 
 def start_recording(

@@ -1,22 +1,25 @@
 """The recorder: any number of LSL streams into one journal, sealed when it stops."""
 
+import itertools
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from physioemo.acquisition.clock_watch import ClockWatch
+from physioemo.acquisition.journal_threads import JournalThreads
+from physioemo.acquisition.latecomers import Latecomer, LateWatch
 from physioemo.acquisition.lsl import describe, find_streams, open_inlet, refuse_twins
-from physioemo.acquisition.recorder_threads import (
-    SILENT_SECONDS,
-    ClockWatch,
-    StreamStatus,
-    StreamTap,
-)
+from physioemo.acquisition.recorder_threads import SILENT_SECONDS, StreamStatus, StreamTap
 from physioemo.acquisition.streams import rate_problem
+from physioemo.core_cli import in_shell
 from physioemo.errors import PhysioEmoError, StoreError
 from physioemo.fingerprint import package_versions
 from physioemo.journal import FrameKind, Journal
@@ -26,8 +29,8 @@ from physioemo.store import JOURNAL, SCHEMA_VERSION, prepare_folder, refuse_exis
 
 __all__ = ["RecordingSummary", "record"]
 
-FLUSH_SECONDS = 0.25
-SYNC_SECONDS = 1.0
+_STATUS_SECONDS = 0.25
+_UNSYNCED_SECONDS = 10.0  # the first measurement takes less than one
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ def record(
     should_stop: Callable[[], bool] = lambda: False,
     on_status: Callable[[tuple[StreamStatus, ...]], None] = lambda statuses: None,
     attrs: dict[str, Any] | None = None,
+    look_for_late: Callable[[], Sequence[Latecomer]] | None = None,
 ) -> RecordingSummary:
     """Record LSL streams until told to stop, then seal the recording.
 
@@ -91,6 +95,8 @@ def record(
         Asked, and told the status of all streams, four times a second.
     attrs : dict, optional
         Session attributes (JSON-able), such as ``subject``.
+    look_for_late : callable, optional
+        Asked every two seconds for streams that have come meanwhile and are to be recorded too.
 
     Raises
     ------
@@ -105,20 +111,26 @@ def record(
     # Before the network is searched, and again once the streams are known to be good.
     refuse_existing(folder, overwrite=overwrite)
     infos = find_streams(predicates, timeout_seconds=find_seconds)
-    taps = _open_taps(infos, overrides or Overrides())
+    make_tap = _TapMaker()
+    taps = _open_taps(infos, overrides or Overrides(), make_tap)
     prepare_folder(folder, overwrite=overwrite)
     journal = Journal(folder / JOURNAL)
     journal.append_json(FrameKind.SESSION, 0, _session(predicates, attrs or {}))
     for tap in taps:
         journal.append_json(FrameKind.STREAM, tap.number, tap.description.to_dict())
-    _run(journal, taps, duration_seconds, stop_when_idle_seconds, should_stop, on_status)
+    journal.flush()  # whatever happens from here on, it can be opened
+    workers: list[Any] = []
+    late = LateWatch(look_for_late or (lambda: ()), make_tap, taps, workers)
+    watches = [ClockWatch(taps), *([late] if look_for_late else ())]
+    ends = (duration_seconds, stop_when_idle_seconds, should_stop)
+    _run(journal, taps, watches, workers, ends, on_status)
     # Sealing takes its time, in which every stream grows silent.
     statuses = tuple(tap.status() for tap in taps)
     recording = _seal_or_say_how(folder)
     quality = recording.quality()
     idle = stop_when_idle_seconds is not None
-    problems = tuple(find_problems(recording, quality, statuses, ended_idle=idle))
-    return RecordingSummary(recording, statuses, quality, problems)
+    problems = find_problems(recording, quality, statuses, ended_idle=idle)
+    return RecordingSummary(recording, statuses, quality, (*late.problems, *problems))
 
 
 def _seal_or_say_how(folder: Path) -> Recording:
@@ -127,17 +139,26 @@ def _seal_or_say_how(folder: Path) -> Recording:
     except KeyboardInterrupt:
         raise StoreError(
             f"found that sealing {folder} was interrupted, expected it to end; the journal is "
-            f"whole and nothing is lost: run 'physioemo recover {folder}'"
+            f"whole and nothing is lost: run 'physioemo recover {in_shell(folder)}'"
         ) from None
 
 
-def _open_taps(infos: Sequence[Any], overrides: Overrides) -> list[StreamTap]:
+class _TapMaker:
+    """Makes taps and numbers the streams of the journal."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+
+    def __call__(self, inlet: Any, header: Any, overrides: Overrides) -> StreamTap:
+        redescribe = partial(describe, overrides=overrides)
+        description = redescribe(header)
+        number, next_number = next(self._numbers), self._numbers.__next__
+        return StreamTap(number, inlet, description, redescribe=redescribe, next_number=next_number)
+
+
+def _open_taps(infos: Sequence[Any], overrides: Overrides, make_tap: _TapMaker) -> list[StreamTap]:
     refuse_twins(infos)
-    taps = []
-    for number, info in enumerate(infos):
-        inlet, full = open_inlet(info)
-        taps.append(StreamTap(number, inlet, describe(full, overrides)))
-    return taps
+    return [make_tap(*open_inlet(info), overrides) for info in infos]
 
 
 def _session(predicates: Sequence[str], attrs: dict[str, Any]) -> dict[str, Any]:
@@ -155,23 +176,28 @@ def _session(predicates: Sequence[str], attrs: dict[str, Any]) -> dict[str, Any]
     }
 
 
+_Ends = tuple[float | None, float | None, Callable[[], bool]]
+"""Duration and idle time in seconds, and who is asked whether to stop."""
+
+
 def _run(
     journal: Journal,
     taps: list[StreamTap],
-    duration_seconds: float | None,
-    idle_seconds: float | None,
-    should_stop: Callable[[], bool],
+    watches: Sequence[Any],
+    workers: list[Any],
+    ends: _Ends,
     on_status: Callable[[tuple[StreamStatus, ...]], None],
 ) -> None:
     """Run the threads until it is time to stop; the journal is complete and closed after."""
     stop = threading.Event()
-    workers: list[Any] = [
-        *(tap.start(journal, stop) for tap in taps),
-        ClockWatch(taps).start(journal, stop),
-    ]
+    # The watches first: at the end they are waited for before those that they may have begun.
+    workers += [watch.start(journal, stop) for watch in watches]
+    workers += [tap.start(journal, stop) for tap in taps]
+    writing = JournalThreads(journal)
+    writing.start()
     reason = "stopped"
     try:
-        reason = _watch(journal, taps, duration_seconds, idle_seconds, should_stop, on_status)
+        reason = _watch(writing, taps, ends, on_status)
     except KeyboardInterrupt:
         pass
     except StoreError as error:
@@ -181,33 +207,42 @@ def _run(
         for tap in taps:
             tap.end()
         stop.set()
+        _close(journal, writing, workers, reason)
+
+
+def _close(journal: Journal, writing: JournalThreads, workers: list[Any], reason: str) -> None:
+    """Wait for the threads, but write what there is even if somebody cannot wait."""
+    try:
         for worker in workers:
             worker.join()
+    except KeyboardInterrupt:
+        reason = "it was stopped twice before its streams had been read to their end"
+        raise
+    finally:
+        writing.end()
+        reason = str(writing.failure or reason)
         end = {"reason": reason, "utc": datetime.now(UTC).isoformat()}
         journal.append_json(FrameKind.END, 0, end)
         journal.close()
+        writing.check()  # the disk may have been full at the very last moment
 
 
 def _watch(
-    journal: Journal,
+    writing: JournalThreads,
     taps: list[StreamTap],
-    duration_seconds: float | None,
-    idle_seconds: float | None,
-    should_stop: Callable[[], bool],
+    ends: _Ends,
     on_status: Callable[[tuple[StreamStatus, ...]], None],
 ) -> str:
-    began = synced = time.monotonic()
+    began = time.monotonic()
+    duration_seconds, idle_seconds, should_stop = ends
     while True:
-        journal.flush()
-        now = time.monotonic()
-        if now - synced >= SYNC_SECONDS:
-            journal.sync()
-            synced = now
+        writing.check()
         statuses = tuple(tap.status() for tap in taps)
         on_status(statuses)
-        if should_stop() or _is_over(statuses, now - began, duration_seconds, idle_seconds):
+        elapsed = time.monotonic() - began
+        if should_stop() or _is_over(statuses, elapsed, duration_seconds, idle_seconds):
             return "stopped"
-        time.sleep(FLUSH_SECONDS)
+        time.sleep(_STATUS_SECONDS)
 
 
 def _is_over(
@@ -246,19 +281,22 @@ def find_problems(
         before the others is one too many.
     """
     problems = list(recording.notes)
-    failures = {s.name: s.failure for s in statuses if s.failure}
     regular = [s.age_seconds for s in statuses if s.nominal_rate_hz > 0 and s.n_samples]
     youngest = min(regular, default=0.0) if ended_idle else 0.0
     for key, quality in quality_of.items():
         description = recording.description(key)
         what = f"stream {description.name!r}"
-        named = [s for s in statuses if s.name == description.name]
-        if description.name in failures:
-            why = failures[description.name]
-            problems.append(f"{what}: {why} before the end; everything up to then is kept")
+        # Two streams may have one name.
+        named = [s for s in statuses if s.uid == description.uid and s.name == description.name]
+        problems += [
+            f"{what}: {s.failure} before the end; everything up to then is kept"
+            for s in named
+            if s.failure
+        ]
         problems += [f"{what}: found that {s.warning}" for s in named if s.warning]
         problems += _silence_problems(what, named, youngest)
         problems += _return_problems(what, recording[key].attrs)
+        problems += _clock_problems(what, recording[key])
         if not quality["n_samples"]:
             if description.sfreq > 0:
                 problems.append(f"{what}: found no data, expected {description.sfreq:g} Hz")
@@ -304,7 +342,13 @@ def _silence_problems(
 
 def _return_problems(what: str, attrs: dict[Any, Any]) -> list[str]:
     n, unsynced = len(attrs.get("reconnected_samples", ())), attrs.get("n_unsynced_samples", 0)
+    unstamped = attrs.get("n_unstamped_samples", 0)
     problems = []
+    if unstamped:
+        problems.append(
+            f"{what}: found {unstamped} samples whose time stamp is no number, expected seconds; "
+            "their time is that of their arrival, mend the program that sends them"
+        )
     if n:
         problems.append(
             f"{what}: found that its program went and came back {n} time{'s' if n > 1 else ''}, "
@@ -316,6 +360,18 @@ def _return_problems(what: str, attrs: dict[Any, Any]) -> list[str]:
             "measured, expected a second of it; their time is unsynced and may be wrong"
         )
     return problems
+
+
+def _clock_problems(what: str, stream: Any) -> list[str]:
+    """Say that the clock of a stream was never measured, though there was time for it."""
+    time_ = stream["time"].values
+    if stream.sizes["clock_measurement"] or not len(time_) or np.ptp(time_) < _UNSYNCED_SECONDS:
+        return []
+    return [
+        f"{what}: found no measurement of its clock in {np.ptp(time_):.0f} s, expected one every "
+        "few seconds; it is unsynced: its time is that of its own computer. Let UDP ports 16572 "
+        "to 16604 through the firewalls of both computers"
+    ]
 
 
 def recover(path: str | Path) -> Recording:

@@ -1,26 +1,32 @@
-"""The recorder's threads: one per stream, and one for the clocks."""
+"""The recorder's threads that read: one per stream."""
 
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from physioemo.acquisition.lsl import clock_offset, pull
-from physioemo.acquisition.stream_return import ReturnWatch, find_return
+from physioemo.acquisition.lsl import pull
+from physioemo.acquisition.stream_return import (
+    ReturnWatch,
+    find_return,
+    read_header,
+    same_content,
+)
 from physioemo.clock import find_gaps
 from physioemo.description import StreamDescription
-from physioemo.errors import StreamError
-from physioemo.journal import RECONNECTED, FrameKind, Journal, encode_samples
+from physioemo.errors import PhysioEmoError
+from physioemo.journal import CHANGED, RECONNECTED, FrameKind, Journal, encode_samples
 
-__all__ = ["SILENT_SECONDS", "ClockWatch", "StreamStatus", "StreamTap"]
+__all__ = ["SILENT_SECONDS", "StreamStatus", "StreamTap"]
 
 _POLL_SECONDS = 0.02
 _RATE_SECONDS = 5.0
+_DRAIN_SECONDS = 10.0  # a stream that brings more than can be read would never be empty
 SILENT_SECONDS = 1.5
-_CLOCK_SECONDS = 1.0  # liblsl measures every two seconds; what is new is written
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class StreamStatus:
     failure : str
         Why nothing more is read from it; empty while all is well.
     warning : str
-        Why it could not be taken up again when it came back.
+        What changed when it came back, or why it could not be taken up again.
     uid : str
         Of its first connection.
     """
@@ -77,12 +83,26 @@ class StreamTap:
         Already open.
     description : StreamDescription
         Of this stream.
+    redescribe : callable, optional
+        Makes a description of a header; without it a stream that comes back is taken for what it
+        was.
+    next_number : callable, optional
+        Gives the number of a further stream of the journal, for one that comes back changed.
     """
 
-    def __init__(self, number: int, inlet: Any, description: StreamDescription) -> None:
+    def __init__(
+        self,
+        number: int,
+        inlet: Any,
+        description: StreamDescription,
+        *,
+        redescribe: Callable[[Any], StreamDescription] | None = None,
+        next_number: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.number = number
         self.inlet = inlet
-        self.description = description
+        self.description = self._first = description
+        self._redescribe, self._next_number = redescribe, next_number
         self.clock_offset_seconds = float("nan")
         self._n_samples = self._n_gaps = self._n_missing = 0
         self._last_stamp = self._newest_stamps = np.zeros(0)
@@ -95,7 +115,7 @@ class StreamTap:
         self._n_returns, self._noted_at = 0, -1
         self._ended: float | None = None
         self.failure = ""
-        self.warning = ""
+        self.warning = self._change = ""
 
     def end(self) -> None:
         """Say that the recording ends now: a silence after that is none."""
@@ -115,7 +135,8 @@ class StreamTap:
                 if not self._pull(journal, timeout_seconds=0.2):
                     self._look_for_return(journal)
                 time.sleep(_POLL_SECONDS)
-            while self._pull(journal, timeout_seconds=0.0):
+            end = time.monotonic() + _DRAIN_SECONDS
+            while self._pull(journal, timeout_seconds=0.0) and time.monotonic() < end:
                 pass
         except pylsl.util.LostError:
             self.failure = "the stream was lost"
@@ -131,6 +152,7 @@ class StreamTap:
         values, stamps = pull(self.inlet, timeout_seconds=timeout_seconds)
         if self.inlet.was_clock_reset():
             self._note_return(journal, local_clock())
+            self._follow(journal, read_header)
         if len(self._drained) and len(stamps):
             # The inlet before was not dead: it has brought these already.
             new = ~np.isin(stamps, self._drained)
@@ -150,21 +172,50 @@ class StreamTap:
         if not self._watch.is_due(time.monotonic() - self._last_arrival):
             return
         try:
-            inlet = find_return(self.description, self._uids)
-        except StreamError as error:
+            found = find_return(self.description, self._uids)
+        except (RuntimeError, ValueError) as error:  # StreamError, and what pylsl raises
             self.warning = str(error)
             return
-        if inlet is None:
+        if found is None:
             return
+        inlet, header = found
+        self.warning = self._change
         n_returns, drained = self._n_returns, []
         while self._pull(journal, timeout_seconds=0.0):
             drained.append(self._newest_stamps)
         self._drained = np.concatenate([np.zeros(0), *drained])
         old, self.inlet = self.inlet, inlet
         old.close_stream()
-        self.warning = ""
         # An inlet that had come back by itself has told so.
         self._returns_with_next = self._n_returns == n_returns
+        self._follow(journal, lambda description: header)
+
+    def _follow(self, journal: Journal, header_of: Callable[[StreamDescription], Any]) -> None:
+        """Go on as another stream of the journal if what came back is not what it was."""
+        if self._redescribe is None:
+            return
+        header, was = header_of(self.description), self.description
+        if header is None:
+            return
+        try:
+            now = self._redescribe(header)
+        except PhysioEmoError as error:
+            self.warning = f"it came back with a header that says less than before ({error})"
+            if not _fits(header, was):
+                raise
+            return
+        if same_content(was, now):
+            return
+        self.number, self.description = self._next_number(), now
+        self._last_stamp, self._returns_with_next = np.zeros(0), False
+        self._watch = ReturnWatch(now)
+        self.warning = self._change = (
+            f"it came back changed ({_difference(was, now)}), expected what it was; from there on "
+            "it is a stream of its own in the recording"
+        )
+        event = {"event": CHANGED, "stream": was.name, "difference": _difference(was, now)}
+        journal.append_json(FrameKind.STREAM, self.number, now.to_dict())
+        journal.append_json(FrameKind.EVENT, self.number, event)
 
     def _note_return(self, journal: Journal, now: float) -> None:
         """Write that the stream came back: from here on its clock may be another one."""
@@ -210,7 +261,7 @@ class StreamTap:
             self.clock_offset_seconds,
             self.failure,
             self.warning,
-            self.description.uid,
+            self._first.uid,
         )
 
     def _arrival_rate(self) -> float:
@@ -220,32 +271,22 @@ class StreamTap:
         return (recent[-1][1] - recent[0][1]) / (recent[-1][0] - recent[0][0])
 
 
-class ClockWatch:
-    """Writes every new measurement of every stream's clock offset.
+def _fits(header: Any, description: StreamDescription) -> bool:
+    import pylsl
 
-    Parameters
-    ----------
-    taps : list of StreamTap
-        The streams to measure.
-    """
+    number = int(getattr(pylsl, f"cf_{description.channel_format}"))
+    same_count = header.channel_count() == len(description.ch_names)
+    return bool(same_count and header.channel_format() == number)
 
-    def __init__(self, taps: list[StreamTap]) -> None:
-        self.taps = taps
 
-    def start(self, journal: Journal, stop: threading.Event) -> threading.Thread:
-        """Begin measuring in a thread of its own."""
-        thread = threading.Thread(target=self._run, args=(journal, stop), daemon=True)
-        thread.start()
-        return thread
-
-    def _run(self, journal: Journal, stop: threading.Event) -> None:
-        last: dict[int, float] = {}
-        while not stop.is_set():
-            for tap in self.taps:
-                # A probe of an answering stream takes 0.6 s once and nothing afterwards.
-                triple = None if stop.is_set() else clock_offset(tap.inlet, timeout_seconds=1.0)
-                if triple is not None and triple[0] != last.get(tap.number):
-                    last[tap.number] = float(triple[0])
-                    tap.clock_offset_seconds = float(triple[1])
-                    journal.append(FrameKind.CLOCK, tap.number, triple.astype("<f8").tobytes())
-            stop.wait(_CLOCK_SECONDS)
+def _difference(was: StreamDescription, now: StreamDescription) -> str:
+    """Return in words what differs first."""
+    if len(was.ch_names) != len(now.ch_names):
+        return f"{len(now.ch_names)} channels, before {len(was.ch_names)}"
+    if was.sfreq != now.sfreq:
+        return f"{now.sfreq:g} Hz, before {was.sfreq:g} Hz"
+    if was.channel_format != now.channel_format:
+        return f"{now.channel_format}, before {was.channel_format}"
+    pairs = zip((*now.ch_names, *now.units), (*was.ch_names, *was.units), strict=True)
+    new, old = next(pair for pair in pairs if pair[0] != pair[1])
+    return f"{new!r}, before {old!r}"

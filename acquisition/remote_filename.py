@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from physioemo.description import WINDOWS_DEVICES
 from physioemo.errors import CallError
 from physioemo.hints import nearest
 
@@ -121,7 +122,9 @@ def _parts(text: str) -> list[str]:
     """Return the folders of a relative path; both kinds of slash count."""
     parts = [p for p in re.split(r"[\\/]+", text) if p]
     for part in parts:
-        if part.strip(" .") == "" or part != part.strip() or _FORBIDDEN.search(part):
+        odd = part.strip(" .") == "" or part != part.strip() or _FORBIDDEN.search(part)
+        # Windows drops a dot at the end, and takes CON and its like for devices.
+        if odd or part.endswith(".") or part.split(".")[0].casefold() in WINDOWS_DEVICES:
             raise CallError(f"found {part!r} in {text!r}, expected names of folders inside it")
         if len(part.encode()) > _LONGEST:
             raise CallError(f"found a name of {len(part)} letters, expected at most {_LONGEST}")

@@ -12,6 +12,7 @@ from physioemo.acquisition.recorder_threads import StreamStatus
 from physioemo.acquisition.rig import Rig, RigStream
 from physioemo.acquisition.rig_check import check_rig
 from physioemo.acquisition.rig_judge import Problem, StreamCheck
+from physioemo.acquisition.rig_late import RigLate
 from physioemo.acquisition.rig_network import rig_overrides
 from physioemo.errors import StreamError
 from physioemo.overrides import Overrides
@@ -182,9 +183,11 @@ class RigWatch:
         uids: Sequence[str] = (),
     ) -> None:
         self.streams, self.uids = tuple(streams), tuple(uids)
+        self._late: tuple[tuple[RigStream, str], ...] = ()
         self.on_notice = on_notice
         self.problems: list[str] = []
         self.lost: set[str] = set()
+        self._told: dict[str, str] = {}
         self._stop = threading.Event()
         self._began = 0.0
 
@@ -196,8 +199,9 @@ class RigWatch:
         StreamError
             If a stream that was there a moment ago is not among them.
         """
+        by_uid = {status.uid: status for status in statuses}
+        late = [(stream, by_uid[uid]) for stream, uid in self._late if uid in by_uid]
         if self.uids:
-            by_uid = {status.uid: status for status in statuses}
             statuses = [by_uid[uid] for uid in self.uids if uid in by_uid]
         if len(statuses) != len(self.streams):
             names = ", ".join(s.name for s in statuses)
@@ -206,10 +210,19 @@ class RigWatch:
                 f"{len(self.streams)} streams that the rig's check had found; start it again"
             )
         self._began = self._began or time.monotonic()
-        for stream, status in zip(self.streams, statuses, strict=True):
+        for stream, status in (*zip(self.streams, statuses, strict=True), *late):
             self._look(stream, status)
 
+    def joined(self, stream: RigStream, uid: str) -> None:
+        """Watch a stream that has come late, too."""
+        self._late = (*self._late, (stream, uid))
+        self.on_notice(f"stream {stream.key!r} has come; it is recorded from here on")
+
     def _look(self, stream: RigStream, status: StreamStatus) -> None:
+        if status.warning != self._told.get(stream.key, ""):
+            self._told[stream.key] = status.warning
+            if status.warning:
+                self.on_notice(f"stream {stream.key!r} ({status.name}): {status.warning}")
         limit, age = stream.fresh_within_seconds, status.age_seconds
         if status.state == "waiting":
             age = min(age, time.monotonic() - self._began)
@@ -287,8 +300,10 @@ def record_rig(
         watch(statuses)
         on_status(statuses)
 
+    here = {s.key for s in plan.streams}
     summary = record(
         out,
+        look_for_late=RigLate(rig, here, watch.joined, on_notice),
         predicates=(*plan.predicates, *also),
         overrides=plan.overrides,
         overwrite=overwrite,

@@ -1,5 +1,6 @@
 """The recorder's status on the screen: one line per stream, and how long the disk will do."""
 
+import contextlib
 import math
 import shutil
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from physioemo.acquisition.recorder_threads import StreamStatus
+from physioemo.screen import Latest
 from physioemo.store import JOURNAL
 
 __all__ = ["DiskWatch", "status_display", "status_line"]
@@ -75,10 +77,15 @@ def status_display(folder: Path | None = None) -> Iterator[Show]:
     """
     from rich.console import Console
 
-    console = Console(stderr=True)
+    console, watch = Console(stderr=True), DiskWatch(folder) if folder else None
     display = _live_table if console.is_terminal else _lines
-    with display(console, DiskWatch(folder) if folder else None) as show:
-        yield show
+
+    with (
+        contextlib.suppress(BrokenPipeError),
+        display(console, watch) as show,
+        Latest(show) as told,
+    ):
+        yield told
 
 
 @contextmanager
@@ -109,7 +116,7 @@ def _table(
         colour = "red" if alarming else _COLOURS[s.state]
         offset = 1e3 * s.clock_offset_seconds
         table.add_row(
-            escape(s.name),
+            escape(s.name) + (f"\n[red]{escape(s.warning)}[/]" if s.warning else ""),
             f"[{colour}]{s.state}[/]",
             str(s.n_samples),
             f"{s.measured_rate_hz:.1f}" if math.isfinite(s.measured_rate_hz) else "-",
@@ -140,4 +147,5 @@ def status_line(status: StreamStatus) -> str:
     words = f"{status.name} {status.state}, {status.n_samples} samples"
     words += f" at {rate:.1f} Hz" if math.isfinite(rate) and status.nominal_rate_hz else ""
     words += f", {status.n_gaps} gaps" if status.n_gaps else ""
-    return words + (f", {status.n_missing_values} missing" if status.n_missing_values else "")
+    words += f", {status.n_missing_values} missing" if status.n_missing_values else ""
+    return words + (f" (! {status.warning})" if status.warning else "")

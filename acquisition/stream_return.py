@@ -4,17 +4,21 @@ liblsl reconnects by itself when a program comes back with the same ``source_id`
 does not: its inlet stays connected to nothing, and delivers nothing for ever. So while a stream is
 silent the recorder asks the network itself, and opens a new inlet if the stream is there under
 another ``uid``.
+
+A program may come back changed: with another cap, other units, twice the rate. Its samples may not
+stand under the old names, and may not be lost either: they become a stream of their own.
 """
 
 from typing import Any
 
-from physioemo.acquisition.lsl import open_inlet
+from physioemo.acquisition.lsl import open_inlet, xpath_text
 from physioemo.description import StreamDescription
 from physioemo.errors import StreamError
 
-__all__ = ["ReturnWatch", "find_return"]
+__all__ = ["ReturnWatch", "find_return", "read_header", "same_content"]
 
 _LOOK_SECONDS = 0.5
+_HEADER_SECONDS = 1.0
 _REGULAR_SECONDS, _IRREGULAR_SECONDS = 1.5, 5.0
 _MOST_SECONDS = 10.0
 
@@ -45,8 +49,8 @@ class ReturnWatch:
         return True
 
 
-def find_return(description: StreamDescription, known_uids: set[str]) -> Any | None:
-    """Return an open inlet of a stream that is back under a uid that is not known, or None.
+def find_return(description: StreamDescription, known_uids: set[str]) -> tuple[Any, Any] | None:
+    """Return an open inlet, and the header, of a stream that is back under a new uid, or None.
 
     Parameters
     ----------
@@ -58,7 +62,7 @@ def find_return(description: StreamDescription, known_uids: set[str]) -> Any | N
     Raises
     ------
     StreamError
-        If it came back with other channels, or as two streams.
+        If it came back as two streams.
     """
     import pylsl
 
@@ -66,8 +70,8 @@ def find_return(description: StreamDescription, known_uids: set[str]) -> Any | N
         return None
     found = {
         info.uid(): info
-        for info in pylsl.resolve_byprop("source_id", description.source_id, 1, _LOOK_SECONDS)
-        if info.name() == description.name and info.uid() not in known_uids
+        for info in pylsl.resolve_bypred(_same(description), 1, _LOOK_SECONDS)
+        if info.uid() not in known_uids
     }
     if not found:
         return None
@@ -77,13 +81,33 @@ def find_return(description: StreamDescription, known_uids: set[str]) -> Any | N
             f"it came back {len(found)} times (on {hosts}), expected once; close the others"
         )
     (uid, info), *_ = found.items()
-    number = int(getattr(pylsl, f"cf_{description.channel_format}"))
-    if info.channel_count() != len(description.ch_names) or info.channel_format() != number:
-        raise StreamError(
-            f"it came back with {info.channel_count()} channels or samples of another kind, "
-            f"expected {len(description.ch_names)} of {description.channel_format}; start a new "
-            "recording"
-        )
-    inlet, _ = open_inlet(info)
+    inlet, full = open_inlet(info)
     known_uids.add(uid)
-    return inlet
+    return inlet, full
+
+
+def read_header(description: StreamDescription) -> Any | None:
+    """Return what a stream that has just come back says of itself, or None if it does not answer.
+
+    liblsl connects again by itself and keeps the header of the first connection.
+    """
+    import pylsl
+
+    try:
+        found = pylsl.resolve_bypred(_same(description), 1, _HEADER_SECONDS)
+        if len(found) != 1:
+            return None
+        return pylsl.StreamInlet(found[0], recover=False, processing_flags=0).info(_HEADER_SECONDS)
+    except (OSError, RuntimeError, ValueError):  # whatever pylsl raises: the samples still come
+        return None
+
+
+def same_content(one: StreamDescription, other: StreamDescription) -> bool:
+    """Return whether samples of both may stand in one table."""
+    words = ("ch_names", "units", "sfreq", "channel_format")
+    return all(getattr(one, word) == getattr(other, word) for word in words)
+
+
+def _same(description: StreamDescription) -> str:
+    name, source_id = xpath_text(description.name), xpath_text(description.source_id)
+    return f"name={name} and source_id={source_id}"

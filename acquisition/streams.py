@@ -130,6 +130,11 @@ def rate_problem(name: str, sfreq: float, stamps: np.ndarray) -> list[str]:
     rate = measured_rate(stamps, sfreq)
     if len(stamps) < 2:
         return [f"stream {name!r}: found no data, expected {sfreq:g} samples per second"]
+    if not np.isfinite(rate):
+        return [
+            f"stream {name!r}: found time stamps that stand still or run backwards, expected "
+            f"{sfreq:g} per second; mend the program that stamps its samples"
+        ]
     # Packets make the first and last stamp uncertain; a short look may not blame the device.
     span = float(np.ptp(stamps))
     tolerance = max(RATE_TOLERANCE, 0.1 / span if span else 1.0)

@@ -24,7 +24,7 @@ from physioemo.acquisition.lsl import make_outlet, push
 from physioemo.acquisition.webcam_source import TEST_PATTERN, Picture, open_camera
 from physioemo.atomic_file import new_path
 from physioemo.description import StreamDescription, text_units
-from physioemo.errors import CallError, DiskFullError, RecordingExistsError, StoreError
+from physioemo.errors import CallError, DiskFullError, RecordingExistsError, StoreError, StreamError
 from physioemo.media import import_av, sha256_of
 
 __all__ = ["CHANNELS", "WebcamSummary", "record_webcam"]
@@ -64,6 +64,11 @@ class WebcamSummary:
     duration_seconds: float
     measured_rate_hz: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary; an unknown rate is None."""
+        rate = self.measured_rate_hz
+        return {**asdict(self), "measured_rate_hz": rate if np.isfinite(rate) else None}
+
 
 def record_webcam(
     out: str | Path,
@@ -101,7 +106,7 @@ def record_webcam(
     DiskFullError
         If the disk fills; what was written before can be read.
     StreamError
-        If the camera cannot be opened.
+        If the camera cannot be opened, or stops; what it gave until then is whole.
     """
     out = Path(out)
     _check_call(out, size, rate_hz)
@@ -109,6 +114,7 @@ def record_webcam(
     first = next(pictures)  # the camera works before anything is published
     file = _VideoFile(out, first, rate_hz)
     frames, markers = _outlets(out, name, device, first, rate_hz, file.codec)
+    gone: StreamError | None = None
     try:
         _wait_for_listeners((frames, markers), pictures, wait_seconds)
         _mark(markers, {"event": "video_start", "file": out.name})
@@ -124,14 +130,18 @@ def record_webcam(
                     break
         except KeyboardInterrupt:
             pass
+        except StreamError as error:
+            gone = error
     finally:
         file.close()
     summary = file.summary()
     with new_path(out.with_suffix(".json")) as path:
-        path.write_text(json.dumps(asdict(summary), indent=2), encoding="utf-8")
+        path.write_text(json.dumps(summary.to_dict(), indent=2), encoding="utf-8")
     _mark(markers, {"event": "video_stop", "file": out.name, **_without_path(summary)})
     if any(o.have_consumers() for o in (frames, markers)):
         time.sleep(_SETTLE_SECONDS)
+    if gone is not None:
+        raise gone
     return summary
 
 
@@ -279,4 +289,4 @@ def _mark(outlet: Any, content: dict[str, Any]) -> None:
 
 
 def _without_path(summary: WebcamSummary) -> dict[str, Any]:
-    return {k: v for k, v in asdict(summary).items() if k != "path"}
+    return {k: v for k, v in summary.to_dict().items() if k != "path"}

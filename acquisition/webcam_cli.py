@@ -4,12 +4,12 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from physioemo.errors import CallError
+from physioemo.screen import Latest
 
 __all__ = ["webcam"]
 
@@ -66,18 +66,19 @@ def webcam(
     configure_quietly()
     if device == TEST_PATTERN:
         click.echo("The pictures are SIMULATED: a test pattern, no camera.", err=True)
-    summary = record_webcam(
-        out,
-        device=device,
-        size=_parse_size(size),
-        rate_hz=rate,
-        name=name,
-        duration_seconds=duration,
-        wait_seconds=wait_seconds,
-        on_frame=(lambda *_: None) if as_json else _print_once_a_second(),
-    )
+    with Latest((lambda *_: None) if as_json else _print_once_a_second()) as on_frame:
+        summary = record_webcam(
+            out,
+            device=device,
+            size=_parse_size(size),
+            rate_hz=rate,
+            name=name,
+            duration_seconds=duration,
+            wait_seconds=wait_seconds,
+            on_frame=on_frame,
+        )
     if as_json:
-        click.echo(json.dumps(asdict(summary), indent=2))
+        click.echo(json.dumps(summary.to_dict(), indent=2))
         return
     lost = f", {summary.n_dropped} dropped" if summary.n_dropped else ""
     click.echo(

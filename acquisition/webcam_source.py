@@ -78,7 +78,7 @@ def open_camera(device: str, size: tuple[int, int], rate_hz: float) -> Iterator[
             f"{rate_hz:g} Hz ({error}), expected one of this computer's cameras: {names}; choose "
             "one with --device and a size that it has"
         ) from error
-    return _camera(container)
+    return _camera(container, device)
 
 
 def _driver() -> str:
@@ -90,13 +90,22 @@ def _driver() -> str:
         ) from None
 
 
-def _camera(container: Any) -> Iterator[Picture]:
+def _camera(container: Any, device: str) -> Iterator[Picture]:
     from pylsl import local_clock
 
+    why = "it ended"
     with container:
-        for frame in container.decode(video=0):
-            stamp = local_clock()
-            yield Picture(frame, stamp, float("nan") if frame.time is None else float(frame.time))
+        try:
+            for frame in container.decode(video=0):
+                stamp = local_clock()
+                seconds = float("nan") if frame.time is None else float(frame.time)
+                yield Picture(frame, stamp, seconds)
+        except (import_av().FFmpegError, OSError) as error:
+            why = str(error)
+    raise StreamError(
+        f"found that the camera {device!r} gives no more pictures ({why}), expected it until it is "
+        "stopped; check its cable, and whether another program has taken it"
+    )
 
 
 def _pattern(size: tuple[int, int], rate_hz: float) -> Iterator[Picture]:

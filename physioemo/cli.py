@@ -115,6 +115,18 @@ def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
+def _sentence(error: Exception) -> str:
+    if "computed checksum do not match" in str(error):
+        return (
+            "found stored data whose checksum does not fit, expected them as they were written; "
+            "check the disk, and restore the recording from a copy"
+        )
+    return (
+        f"an unforeseen error ({type(error).__name__}: {error}); run it again as "
+        "'physioemo --debug ...' and report what it prints"
+    )
+
+
 def main(args: Iterable[str] | None = None) -> None:
     """Run the command line: exit code 0 done, 1 the work failed, 2 the call was wrong."""
     for stream in (sys.stdout, sys.stderr):
@@ -125,6 +137,10 @@ def main(args: Iterable[str] | None = None) -> None:
     # background commands with Ctrl-C ignored; scripts still stop a recorder by that signal.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
+    # So is a window that is closed (SIGHUP; SIGBREAK on Windows), unless 'nohup' says to go on.
+    for name in ("SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:
+            signal.signal(getattr(signal, name), _interrupt)
     try:
         code = cli.main(arguments, prog_name="physioemo", standalone_mode=False)
     except click.ClickException as error:
@@ -141,10 +157,6 @@ def main(args: Iterable[str] | None = None) -> None:
     except Exception as error:  # the user sees a sentence, the developer --debug
         if "--debug" in arguments:
             raise
-        click.echo(
-            f"physioemo: an unforeseen error ({type(error).__name__}: {error}); run it again as "
-            "'physioemo --debug ...' and report what it prints",
-            err=True,
-        )
+        click.echo(f"physioemo: {_sentence(error)}", err=True)
         sys.exit(1)
     sys.exit(code or 0)

@@ -9,7 +9,13 @@ from physioemo.errors import StreamDescriptionError
 from physioemo.modality import MODALITIES, channel_modality, stream_modality
 from physioemo.units import NO_UNIT, canonical_unit
 
-__all__ = ["CHANNEL_FORMATS", "StreamDescription", "group_key", "text_units"]
+__all__ = [
+    "CHANNEL_FORMATS",
+    "WINDOWS_DEVICES",
+    "StreamDescription",
+    "group_key",
+    "text_units",
+]
 
 CHANNEL_FORMATS = {
     "float32": "<f4",
@@ -22,9 +28,11 @@ CHANNEL_FORMATS = {
 }
 """LSL's channel formats and the little-endian NumPy type of each (text has none)."""
 
-_WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
+_KEY_LETTERS = 60  # of at most four bytes each: file systems take 255, Windows 260 for a path
+WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
     f"{p}{i}" for p in ("com", "lpt") for i in range(10)
 }
+"""Names that no file or folder can have on Windows, whatever follows a dot."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +159,8 @@ def text_units(n_channels: int) -> tuple[str, ...]:
 
 def group_key(name: str, taken: Iterable[str] = ()) -> str:
     """Return a folder name for a stream that is valid on every system and not yet taken."""
-    key = re.sub(r"[^\w .()+-]+", "_", name).strip(" .") or "stream"
-    reserved = {"trials", "ratings", "events", "journal"} | _WINDOWS_DEVICES
+    key = re.sub(r"[^\w .()+-]+", "_", name)[:_KEY_LETTERS].strip(" .") or "stream"
+    reserved = {"trials", "ratings", "events", "journal"} | WINDOWS_DEVICES
     if key.casefold().split(".")[0] in reserved or key.startswith("__"):
         key = f"{key.strip('_') or 'x'}-stream"
     used = {t.casefold() for t in taken}

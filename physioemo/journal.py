@@ -27,12 +27,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from physioemo.errors import DiskFullError, StoreError
+from physioemo.folder_lock import FolderLock
 
 __all__ = [
+    "CHANGED",
     "RECONNECTED",
     "Frame",
     "FrameKind",
     "Journal",
+    "count_samples",
     "decode_samples",
     "encode_samples",
     "scan_frames",
@@ -41,6 +44,8 @@ __all__ = [
 MAGIC = b"PEj1"
 RECONNECTED = "reconnected"
 """Name of the event that stands before the first samples of a stream that came back."""
+CHANGED = "changed"
+"""Name of the event of a stream that is the continuation of another under another header."""
 
 _HEADER = struct.Struct("<4sBBHIQII")
 _SAMPLES = struct.Struct("<Id")
@@ -95,6 +100,11 @@ def encode_samples(stamps: np.ndarray, values: np.ndarray, received_seconds: flo
     else:
         body = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
     return head + np.ascontiguousarray(stamps, "<f8").tobytes() + body
+
+
+def count_samples(payload: memoryview) -> int:
+    """Return how many samples a SAMPLES frame holds."""
+    return int(_SAMPLES.unpack_from(payload)[0])
 
 
 def decode_samples(
@@ -202,10 +212,15 @@ class Journal:
         self._write_lock = threading.Lock()
         try:
             folder.mkdir(parents=True)
+            self._in_use = FolderLock(folder)
+        except OSError as error:
+            raise self._failure(error) from error
+        try:
             self._reserve_ballast(ballast_bytes)
             self._open_next_segment()
         except OSError as error:
             self._release_ballast()
+            self._in_use.release()
             raise self._failure(error) from error
 
     def append(self, kind: FrameKind, stream: int, payload: bytes) -> None:
@@ -225,21 +240,32 @@ class Journal:
                 data, self._pending = b"".join(self._pending), []
             try:
                 self._write(data)
-                if self._written >= self._segment_bytes:
-                    self._open_next_segment()
             except OSError as error:
                 self._release_ballast()
                 with contextlib.suppress(OSError):
                     self._write(data)
                 raise self._failure(error) from error
+            try:
+                if self._written >= self._segment_bytes:
+                    self._open_next_segment()
+            except OSError as error:
+                self._release_ballast()
+                raise self._failure(error) from error
 
     def sync(self) -> None:
-        """Force what was flushed onto the disk: it survives a power cut."""
-        with self._write_lock:
+        """Force what was flushed onto the disk: it survives a power cut.
+
+        A slow disk keeps nobody from flushing meanwhile.
+        """
+        try:
+            with self._write_lock:
+                file = os.dup(self._file)
             try:
-                os.fsync(self._file)
-            except OSError as error:
-                raise self._failure(error) from error
+                os.fsync(file)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise self._failure(error) from error
 
     def close(self) -> None:
         """Flush, sync and close; the ballast is released."""
@@ -249,13 +275,15 @@ class Journal:
         finally:
             os.close(self._file)
             self._release_ballast()
+            self._in_use.release()
 
     def _open_next_segment(self) -> None:
         path = self.folder / f"{self._segment + 1:06d}.journal"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        file = os.open(path, flags, 0o644)
         if self._segment >= 0:
             os.fsync(self._file)
+        file = os.open(path, flags, 0o644)
+        if self._segment >= 0:
             os.close(self._file)
         self._file, self._written, self._segment = file, 0, self._segment + 1
 

@@ -12,7 +12,14 @@ import xarray as xr
 from physioemo.clock_epochs import Connection
 from physioemo.description import CHANNEL_FORMATS, StreamDescription, group_key
 from physioemo.errors import DamagedRecordingError
-from physioemo.journal import RECONNECTED, Frame, FrameKind, decode_samples, scan_frames
+from physioemo.journal import (
+    RECONNECTED,
+    Frame,
+    FrameKind,
+    count_samples,
+    decode_samples,
+    scan_frames,
+)
 from physioemo.stream import make_stream
 
 __all__ = ["JournalContents", "journal_segments", "load_journal_stream", "read_journal"]
@@ -101,27 +108,50 @@ def load_journal_stream(contents: JournalContents, number: int) -> xr.Dataset:
     """Return one stream of a journal, from its first to its last whole frame."""
     description = contents.descriptions[number]
     n_channels, dtype = len(description.ch_names), CHANNEL_FORMATS[description.channel_format]
-    stamps: list[np.ndarray] = [np.zeros(0)]
-    values: list[np.ndarray] = [np.zeros((0, n_channels), dtype or object)]
-    back: list[tuple[int, float]] = []  # frame of samples that follows, when it was noticed
+    lengths, back = _outline(contents.folder, number)
+    # Filled frame by frame: a recording of hours is in memory once, not twice.
+    stamps, values = np.zeros(sum(lengths)), np.zeros((sum(lengths), n_channels), dtype or object)
+    # A sample without a stamp gets the one that its own clock showed when it arrived.
+    n_unstamped, offset_then, at = 0, 0.0, 0
     for frame in _frames(contents.folder):
         if frame.stream != number:
             continue
-        if frame.kind is FrameKind.EVENT and frame.json().get("event") == RECONNECTED:
-            back.append((len(stamps), float(frame.json()["local_seconds"])))
+        if frame.kind is FrameKind.CLOCK:
+            offset_then = float(np.frombuffer(frame.payload, "<f8")[1])
         elif frame.kind is FrameKind.SAMPLES:
-            frame_stamps, frame_values, _ = decode_samples(frame.payload, n_channels, dtype)
-            # Copies, so that one small frame does not keep its whole file in memory.
-            stamps.append(frame_stamps.copy())
-            values.append(frame_values.copy())
+            part, rows, received = decode_samples(frame.payload, n_channels, dtype)
+            unstamped = ~np.isfinite(part)
+            n_unstamped += int(unstamped.sum())
+            stop = at + len(part)
+            stamps[at:stop] = np.where(unstamped, received - offset_then, part)
+            values[at:stop] = rows
+            at = stop
     offsets = contents.clock_offsets.get(number)
-    return make_stream(
-        np.concatenate(values),
+    stream = make_stream(
+        values,
         description,
-        raw_time=np.concatenate(stamps),
+        raw_time=stamps,
         clock_offsets=np.stack(offsets) if offsets else None,
-        connections=_connections(back, [len(s) for s in stamps]),
+        connections=_connections(back, lengths),
     )
+    return stream.assign_attrs(n_unstamped_samples=n_unstamped) if n_unstamped else stream
+
+
+def _outline(folder: Path, number: int) -> tuple[list[int], list[tuple[int, float]]]:
+    """Return the length of each frame of samples, and before which a stream came back, and when.
+
+    The first length is that of nothing, before the first frame.
+    """
+    lengths: list[int] = [0]
+    back: list[tuple[int, float]] = []
+    for frame in _frames(folder):
+        if frame.stream != number:
+            continue
+        if frame.kind is FrameKind.EVENT and frame.json().get("event") == RECONNECTED:
+            back.append((len(lengths), float(frame.json()["local_seconds"])))
+        elif frame.kind is FrameKind.SAMPLES:
+            lengths.append(count_samples(frame.payload))
+    return lengths, back
 
 
 def _connections(back: list[tuple[int, float]], lengths: list[int]) -> list[Connection]:

@@ -61,8 +61,9 @@ def read_mne(path: str | Path) -> Recording:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UnreadableFileError(
             f"found that {path} cannot be read ({reason[0]}), expected a recording folder, an "
-            "XDF file or a file that MNE reads; check that the file is complete and its "
-            "companion files lie beside it"
+            "XDF file, a device's export (EyeLink .asc, OpenSignals .h5 or .txt, the whole folder "
+            "of a Neon or Empatica) or a file that MNE reads; check that the file is complete and "
+            "its companion files lie beside it"
         ) from error
     return from_raw(raw, attrs={"source_file": path.name})
 

@@ -8,7 +8,7 @@ journal.
 
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from physioemo.errors import (
     RecordingNotFoundError,
     StoreError,
 )
+from physioemo.folder_lock import refuse_in_use, sole_writer
 from physioemo.journal_reader import (
     JournalContents,
     journal_segments,
@@ -131,7 +132,7 @@ def refuse_existing(folder: Path, *, overwrite: bool) -> None:
     RecordingExistsError
         If something is there and `overwrite` is false, or it is not a recording.
     StoreError
-        If nobody may look there.
+        If nobody may look there, or it is being recorded at this moment.
     """
     try:
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
@@ -145,6 +146,7 @@ def refuse_existing(folder: Path, *, overwrite: bool) -> None:
             f"found {what} at {folder}, expected nothing there; choose another name"
             + (" or pass --overwrite" if is_recording else "")
         )
+    refuse_in_use(folder / JOURNAL)
 
 
 def prepare_folder(folder: Path, *, overwrite: bool) -> None:
@@ -182,23 +184,31 @@ def seal(path: str | Path) -> Recording:
     ------
     DamagedRecordingError
         If the sealed samples differ from the journal's; the journal is kept.
+    StoreError
+        If it is being recorded or sealed at this moment.
     """
     folder = Path(path)
     journal = folder / JOURNAL
-    if not (folder / "zarr.json").is_file():
-        contents = read_journal(journal)
-        _check_schema(contents.session, folder)
-        committed = {}
-        for number, key in contents.keys.items():
-            stream = load_journal_stream(contents, number)
-            shutil.rmtree(folder / key, ignore_errors=True)
-            _write_stream(folder, key, stream)
-            _verify(folder, key, stream)
-            committed[key] = stream.sizes["time"]
-        light = _light_streams(contents)
-        _publish(folder, committed, derive_tables(light), _session_attrs(contents))
-    shutil.rmtree(journal, ignore_errors=True)
+    if journal_segments(journal):
+        with sole_writer(journal):
+            if not (folder / "zarr.json").is_file():
+                _seal_journal(folder, read_journal(journal))
+    if (folder / "zarr.json").is_file():
+        shutil.rmtree(journal, ignore_errors=True)
     return open_recording(folder)
+
+
+def _seal_journal(folder: Path, contents: JournalContents) -> None:
+    _check_schema(contents.session, folder)
+    committed = {}
+    for number, key in contents.keys.items():
+        stream = load_journal_stream(contents, number)
+        shutil.rmtree(folder / key, ignore_errors=True)
+        _write_stream(folder, key, stream)
+        _verify(folder, key, stream)
+        committed[key] = stream.sizes["time"]
+    light = _light_streams(contents)
+    _publish(folder, committed, derive_tables(light), _session_attrs(contents))
 
 
 def _light_streams(contents: JournalContents) -> dict[str, xr.Dataset]:
@@ -315,11 +325,12 @@ def _write_stream(folder: Path, key: str, stream: xr.Dataset) -> None:
 
 
 def _write_array(group: Any, name: str, variable: xr.DataArray, per_chunk: int) -> None:
-    from zarr.codecs import BloscCodec
+    from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
     values = variable.values
     is_text = values.dtype.kind in "OUT"
-    options: dict[str, Any] = {}
+    # Compressed data have no checksum of their own: one flipped bit would be another number.
+    options: dict[str, Any] = {"compressors": (ZstdCodec(), Crc32cCodec())}
     if variable.dims[0] == "time" and len(values) and not is_text:
         other = values.shape[1:]
         # Whole shards, written once: zarr pads the last one, so small arrays get small shards.
@@ -327,7 +338,10 @@ def _write_array(group: Any, name: str, variable: xr.DataArray, per_chunk: int) 
         options = {
             "chunks": (per_chunk, *other),
             "shards": (per_chunk * n_chunks, *other),
-            "compressors": BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
+            "compressors": (
+                BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
+                Crc32cCodec(),
+            ),
         }
     array = group.create_array(
         name,
@@ -337,8 +351,15 @@ def _write_array(group: Any, name: str, variable: xr.DataArray, per_chunk: int) 
         attributes=dict(variable.attrs),
         **options,
     )
-    if values.size:
-        array[...] = np.array(values, dtype=object if is_text else values.dtype)
+    for rows in _stretches(values, array):
+        array[rows] = np.asarray(values[rows], dtype=object if is_text else values.dtype)
+
+
+def _stretches(values: np.ndarray, array: Any) -> Iterator[slice]:
+    """Yield whole shards: what is written or compared at once is a small part of a long stream."""
+    step = (array.shards or array.shape)[0] if values.size else 1
+    for start in range(0, len(values) if values.size else 0, step):
+        yield slice(start, start + step)
 
 
 def _verify(folder: Path, key: str, stream: xr.Dataset) -> None:
@@ -348,9 +369,16 @@ def _verify(folder: Path, key: str, stream: xr.Dataset) -> None:
     for name in ("signal", "raw_time", "time"):
         wanted = stream[name].values
         array: Any = group[name]
-        found = np.asarray(array[...]).astype(wanted.dtype, copy=False)
         equal_nan = wanted.dtype.kind == "f"
-        if not np.array_equal(found, wanted, equal_nan=equal_nan):
+        same = array.shape == wanted.shape and all(
+            np.array_equal(
+                np.asarray(array[rows]).astype(wanted.dtype, copy=False),
+                wanted[rows],
+                equal_nan=equal_nan,
+            )
+            for rows in _stretches(wanted, array)
+        )
+        if not same:
             raise DamagedRecordingError(
                 f"found other values in {folder / key / name} than in the journal, expected the "
                 "same; the journal is kept, check the disk and run 'physioemo recover'"

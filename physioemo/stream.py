@@ -1,5 +1,6 @@
 """One stream of a recording as an :class:`xarray.Dataset`."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,12 +8,23 @@ import numpy as np
 import xarray as xr
 
 from physioemo.clock import find_gaps, fit_clock, measured_rate
-from physioemo.clock_epochs import Connection, CorrectedTime, correct_connections
+from physioemo.clock_epochs import (
+    Connection,
+    CorrectedTime,
+    correct_connections,
+    measurement_epochs,
+)
 from physioemo.description import CHANNEL_FORMATS, StreamDescription
 from physioemo.errors import SignalError
 from physioemo.units import conversion_factor, joint_unit
 
-__all__ = ["describe_stream", "make_stream", "signal_in_unit", "stream_quality"]
+__all__ = [
+    "describe_stream",
+    "make_stream",
+    "may_drop_samples",
+    "signal_in_unit",
+    "stream_quality",
+]
 
 _FEWEST_OFFSETS = 3
 _FEWEST_COUNTS = 100
@@ -146,6 +158,12 @@ def signal_in_unit(stream: xr.Dataset, channel: str, unit: str) -> np.ndarray:
     return np.asarray(selected["signal"].values, float) * factor
 
 
+def may_drop_samples(stream: xr.Dataset) -> bool:
+    """Return whether a stream's header says that samples may be missing from it (a camera's)."""
+    words = re.sub(r"\s+", "", str(stream.attrs.get("xml", ""))).casefold()
+    return "<can_drop_samples>true</can_drop_samples>" in words
+
+
 def stream_quality(stream: xr.Dataset) -> dict[str, Any]:
     """Return what can be said of a stream's completeness, as plain numbers.
 
@@ -158,7 +176,7 @@ def stream_quality(stream: xr.Dataset) -> dict[str, Any]:
         ``flat_channels`` (never change); ``jitter_seconds`` (standard deviation of the stamp
         steps); ``clock_drift_ppm`` (of the device's computer against the session's clock) and
         ``sync_error_seconds`` (how far 95 % of the measured offsets are from their line, no less
-        than half the shortest round trip), both of the last connection and NaN with fewer than
+        than half the shortest round trip), both since the last reset and NaN with fewer than
         three measurements; ``n_lost`` (samples that the device's own counter says were lost, None
         if it has none).
     """
@@ -211,6 +229,10 @@ def _clock_quality(stream: xr.Dataset) -> dict[str, float]:
     returned = list(stream.attrs.get("reconnected_samples", ()))
     if triples is not None and returned and returned[-1] < stream.sizes["time"]:
         triples = triples[triples[:, 0] >= stream["raw_time"].values[returned[-1]]]
+    if triples is not None and len(triples):
+        # A clock that was reset has a line of its own after it.
+        raw_time = stream["raw_time"].values
+        triples = triples[measurement_epochs(triples[:, 0], triples[:, 1], raw_time)[-1]]
     if triples is None or len(triples) < _FEWEST_OFFSETS:
         return {"clock_drift_ppm": float("nan"), "sync_error_seconds": float("nan")}
     at, offset, round_trip = triples.T

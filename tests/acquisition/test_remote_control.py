@@ -113,6 +113,8 @@ def test_start_obeys_the_rig_and_stop_leaves_a_sealed_recording(tmp_path):
         ("filename {participant:../../x}", "without slashes"),
         ("filename {participant:..}", "expected names of folders"),
         ("filename {participant:%s}", "without slashes and '%'"),
+        ("filename {template:a/CON.%p}", "expected names of folders"),
+        ("filename {root:lab.}", "expected a folder inside"),
         ("filename {participant:}", "found nothing as participant"),
         ("filename {run:0}", "a number from 1 to 999"),
         ("filename {partcipant:x}", "did you mean 'participant'?"),

@@ -279,6 +279,39 @@ def status(age, state="live"):
     return StreamStatus("EEG", state, 10, 250.0, 250.0, age, 0, 0, 0.0)
 
 
+def wait_until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@lsl
+def test_a_stream_that_comes_late_is_recorded_and_watched_from_then_on(tmp_path):
+    said, done = [], []
+    late = eeg_description(name="Tobii", source_id="late-gaze", sfreq=120.0)
+    gaze = eeg(key="gaze", name="Tobii", sfreq=120.0, required=False, freshness_seconds=1.0)
+    wrong = replace(late, ch_names=("a", "b", "c", "d"))
+    with producing(eeg_description(), brain):
+        recorder = threading.Thread(
+            target=lambda: done.append(
+                record_rig(rig_of(eeg(), gaze), tmp_path / "r", duration_seconds=14,
+                           on_notice=said.append)
+            )
+        )  # fmt: skip
+        recorder.start()
+        wait_until(lambda: any("found no stream that fits name='Tobii'" in t for t in said))
+        with producing(wrong, brain):
+            wait_until(lambda: any("'gaze' (Tobii) has come, but found 'a'" in t for t in said))
+        with producing(late, brain):
+            wait_until(lambda: "stream 'gaze' has come; it is recorded from here on" in said)
+            time.sleep(1.5)
+        recorder.join()
+    eeg_time, gaze_time = (done[0].recording[k]["time"].values for k in ("EEG", "Tobii"))
+    assert len(gaze_time) > 120 and gaze_time[0] - eeg_time[0] > 2.0
+    assert np.diff(gaze_time).max() < 0.05 and any("'gaze' (Tobii) is lost" in t for t in said)
+
+
 def test_a_stream_is_lost_once_and_comes_back_once():
     said = []
     watch = RigWatch([eeg(freshness_seconds=1.0)], said.append)

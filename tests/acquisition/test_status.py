@@ -1,6 +1,8 @@
 """What the recorder shows while it runs, and says at the end."""
 
 import shutil
+import threading
+import time
 from collections import namedtuple
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from physioemo.acquisition import status
 from physioemo.acquisition.status import DiskWatch
 from physioemo.core_cli import print_quality
+from physioemo.screen import Latest
 from physioemo.stream import make_stream, stream_quality
 from tests.streams import eeg_description
 
@@ -32,6 +35,33 @@ def test_the_minutes_that_a_disk_lasts_follow_from_what_is_written(tmp_path, mon
     assert disk.text() == "disk for 30 min"  # looked at every two seconds
     clock[0] += 3
     assert disk.text().endswith(" h")
+
+
+def test_a_screen_that_stands_still_or_is_gone_stops_nobody():
+    waiting, go, shown = threading.Event(), threading.Event(), []
+
+    def show(number):
+        waiting.set()
+        go.wait(10)
+        shown.append(number)
+        if number == 9:
+            raise BrokenPipeError
+
+    with Latest(show) as tell:
+        for number in range(10):
+            tell(number)
+            assert number or waiting.wait(10)
+        go.set()
+        _until(lambda: shown == [0, 9])
+        tell(10)
+    assert shown == [0, 9]  # the newest, once the screen goes on
+
+
+def _until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_drift_and_synchronisation_error_are_those_of_the_measured_offsets(rng, capsys):

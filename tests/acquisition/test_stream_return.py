@@ -1,8 +1,8 @@
 """A stream that comes back under another connection is found again, whatever liblsl makes of it."""
 
+import secrets
 import threading
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from physioemo.acquisition.lsl import find_streams, open_inlet, pull
 from physioemo.acquisition.recorder import record
 from physioemo.acquisition.recorder_threads import StreamTap
 from physioemo.acquisition.stream_return import ReturnWatch, find_return
-from physioemo.errors import StreamError
 from tests.lsl import producing
 from tests.lsl import wait_until as _until
 from tests.streams import eeg_description
@@ -47,18 +46,11 @@ def test_the_same_connection_is_no_return_and_another_one_is_opened():
         known = {full.uid()}
         assert find_return(description, known) is None
     with producing(description, _counting):
-        inlet = _until(lambda: find_return(description, known))
+        inlet, header = _until(lambda: find_return(description, known))
+        assert header.get_channel_labels() == list(description.ch_names)
         assert len(known) == 2
         assert len(pull(inlet, timeout_seconds=30.0)[1])
         inlet.close_stream()
-
-
-def test_a_return_with_other_channels_is_refused():
-    description = eeg_description(source_id="return-other")
-    with producing(description, _counting):
-        wanted = replace(description, ch_names=("A", "B"), units=("uV",) * 2, ch_types=())
-        with pytest.raises(StreamError, match="came back with 4 channels.*expected 2 of float32"):
-            _until(lambda: find_return(wanted, set()))
 
 
 def test_without_a_source_id_nothing_is_taken_for_the_same():
@@ -67,6 +59,8 @@ def test_without_a_source_id_nothing_is_taken_for_the_same():
 
 def test_a_program_that_comes_back_again_and_again_is_recorded_each_time(tmp_path):
     lives, summaries = 4, []
+    # liblsl itself finds a stream again wherever it is: not that of another run of this test.
+    description = eeg_description(source_id=secrets.token_hex(4))
 
     def on_status(statuses):
         summaries.append(statuses[0].n_samples)
@@ -80,7 +74,7 @@ def test_a_program_that_comes_back_again_and_again_is_recorded_each_time(tmp_pat
     )
     for life in range(lives):
         before = summaries[-1] if summaries else 0
-        with producing(eeg_description(), _counting):
+        with producing(description, _counting):
             if not life:
                 recorder.start()
             _until(lambda n=before: summaries and summaries[-1] > n + 250)
@@ -152,7 +146,7 @@ def test_what_both_inlets_have_brought_is_recorded_once(monkeypatch):
     old = Delivers([1, 2, 3])
     new = Delivers([12, 13], [14, 15, 16], [17])
     monkeypatch.setattr(recorder_threads, "pull", lambda inlet, timeout_seconds: inlet.pull())
-    monkeypatch.setattr(recorder_threads, "find_return", lambda description, uids: new)
+    monkeypatch.setattr(recorder_threads, "find_return", lambda description, uids: (new, None))
     monkeypatch.setattr(recorder_threads, "encode_samples", lambda stamps, values, now: stamps)
     tap, journal = StreamTap(0, old, eeg_description(1, 1.0)), Noted()
     tap._watch.is_due = lambda age: True
@@ -167,7 +161,7 @@ def test_what_both_inlets_have_brought_is_recorded_once(monkeypatch):
 
 def test_a_new_inlet_that_brings_nothing_is_no_return(monkeypatch):
     monkeypatch.setattr(recorder_threads, "pull", lambda inlet, timeout_seconds: inlet.pull())
-    monkeypatch.setattr(recorder_threads, "find_return", lambda description, uids: new)
+    monkeypatch.setattr(recorder_threads, "find_return", lambda description, uids: (new, None))
     monkeypatch.setattr(recorder_threads, "encode_samples", lambda stamps, values, now: stamps)
     new = Delivers()
     tap, journal = StreamTap(0, Delivers([1, 2]), eeg_description(1, 1.0)), Noted()

@@ -1,5 +1,6 @@
 """A camera's pictures and the stream that says when each was taken belong together."""
 
+import itertools
 import json
 import os
 import signal
@@ -13,9 +14,14 @@ import pytest
 
 from physioemo.acquisition.recorder import record
 from physioemo.acquisition.webcam import record_webcam
-from physioemo.acquisition.webcam_source import TEST_PATTERN, read_pattern_number
+from physioemo.acquisition.webcam_source import (
+    TEST_PATTERN,
+    _camera,
+    open_camera,
+    read_pattern_number,
+)
 from physioemo.errors import CallError, RecordingExistsError, StreamError
-from physioemo.media import iterate_frames, sha256_of
+from physioemo.media import import_av, iterate_frames, sha256_of
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.lsl
@@ -123,6 +129,26 @@ def test_a_camera_that_is_not_there_is_told_with_those_that_are(tmp_path):
     with pytest.raises(StreamError, match="the camera '97' cannot be opened.*this computer's"):
         record_webcam(tmp_path / "face.mkv", device="97")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_camera_that_is_pulled_out_is_told_and_its_pictures_are_kept(tmp_path, monkeypatch):
+    pictures = itertools.islice(open_camera(TEST_PATTERN, (192, 96), 30.0), 20)
+
+    def pulled_out(*_):
+        yield from pictures
+        raise StreamError("found that the camera '0' gives no more pictures")
+
+    monkeypatch.setattr("physioemo.acquisition.webcam.open_camera", pulled_out)
+    with pytest.raises(StreamError, match="gives no more pictures"):
+        record_webcam(tmp_path / "face.mkv", size=(192, 96))
+    assert json.loads((tmp_path / "face.json").read_text())["n_frames"] == 19
+    assert len(_read(tmp_path / "face.mkv")) == 19
+
+
+def test_a_device_that_ends_by_itself_is_no_end_that_was_asked_for(tmp_path):
+    record_webcam(tmp_path / "face.mkv", **PATTERN, duration_seconds=0.5)
+    with pytest.raises(StreamError, match="gives no more pictures .it ended., expected it until"):
+        list(_camera(import_av().open(str(tmp_path / "face.mkv")), "0"))
 
 
 def test_the_recording_of_a_camera_opens_again(tmp_path, physioemo):

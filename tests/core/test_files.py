@@ -105,6 +105,7 @@ def test_the_eeglab_tutorial_recording(shared_data):
 
 def test_a_clock_reset_in_xdf_gives_two_segments(shared_data):
     from physioemo.clock import segment_bounds
+    from physioemo.stream import stream_quality
 
     stated = Overrides.parse(["BioSemi=A,B,C,D,E,F,G,H"], ["BioSemi=a.u."])
     recording = read_recording(shared_data("xdf-example-files") / "clock_resets.xdf", stated)
@@ -116,6 +117,8 @@ def test_a_clock_reset_in_xdf_gives_two_segments(shared_data):
     assert eeg["raw_time"].values[[0, -1]] == pytest.approx([653150.379, 261.927], abs=1e-3)
     assert markers["time"].values[[0, -1]] == pytest.approx([812.93, 1380.82], abs=0.01)
     assert eeg.sizes["clock_measurement"] == 115
+    # Of the clock after the reset: one line through both would be wrong by days.
+    assert stream_quality(eeg)["sync_error_seconds"] < 1e-3
 
 
 def test_the_minimal_xdf_file(shared_data):

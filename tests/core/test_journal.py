@@ -1,5 +1,6 @@
 import errno
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -113,6 +114,37 @@ def test_a_full_disk_is_an_error_and_loses_nothing_that_was_written(tmp_path, mo
     data = next((tmp_path / "journal").glob("*.journal")).read_bytes()
     damage: list[str] = []
     assert sequences(data, damage) == [0, 2] and not damage
+
+
+def test_a_disk_without_room_for_a_further_file_doubles_nothing(tmp_path, monkeypatch):
+    journal = Journal(tmp_path / "journal", segment_bytes=100, ballast_bytes=0)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "open", full)
+    journal.append(FrameKind.EVENT, 0, b"x" * 100)
+    with pytest.raises(DiskFullError):
+        journal.flush()
+    monkeypatch.undo()
+    journal.append(FrameKind.END, 0, b"{}")
+    journal.close()
+    files = sorted((tmp_path / "journal").glob("*.journal"))
+    assert sequences(b"".join(f.read_bytes() for f in files)) == [0, 1]
+
+
+def test_a_slow_disk_does_not_keep_frames_from_being_written(tmp_path, monkeypatch):
+    journal, began, go = Journal(tmp_path / "journal"), threading.Event(), threading.Event()
+    monkeypatch.setattr(os, "fsync", lambda file: (began.set(), go.wait(10)))
+    syncing = threading.Thread(target=journal.sync)
+    syncing.start()
+    assert began.wait(10)
+    journal.append(FrameKind.EVENT, 0, b"meanwhile")
+    journal.flush()
+    assert sequences((tmp_path / "journal" / "000000.journal").read_bytes()) == [0]
+    go.set()
+    syncing.join()
+    journal.close()
 
 
 def test_a_journal_is_never_written_over(tmp_path):

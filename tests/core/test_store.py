@@ -124,6 +124,20 @@ def test_damage_is_named_with_its_place(stored, damage, message):
         open_recording(stored.path)
 
 
+def test_a_flipped_bit_in_a_sealed_recording_is_an_error_and_no_other_number(stored, rng, typed):
+    folder = stored.path
+    (shard,) = [f for f in (folder / "EEG" / "signal" / "c").rglob("*") if f.is_file()]
+    whole = shard.read_bytes()
+    for at in rng.integers(0, len(whole), 20):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << int(rng.integers(8))
+        shard.write_bytes(damaged)
+        with pytest.raises((ValueError, RuntimeError)):
+            open_recording(folder)["EEG"]["signal"].to_numpy()
+    done = typed("inspect", folder, check=1)
+    assert "found stored data" in done.stderr and "restore the recording from a copy" in done.stderr
+
+
 def test_an_empty_recording_is_refused(tmp_path):
     with pytest.raises(CallError, match="found no streams"):
         create_recording(tmp_path / "a.zarr", {})
