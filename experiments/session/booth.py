@@ -12,7 +12,7 @@ from physioemo.acquisition.player.controlled import PlayerProcess
 from physioemo.errors import StreamError
 from physioemo.experiments.session.folder import SessionFolder
 from physioemo.experiments.session.follower import Follower
-from physioemo.led import RESTART
+from physioemo.led import RECORDED_AGAIN, RESTART
 from physioemo.store import JOURNAL
 
 __all__ = ["Booth", "BoothPlan"]
@@ -214,6 +214,10 @@ class Booth:
         for name, follower in tuple(self.followers.items()):
             for text in follower.notices():
                 self.on_problem(f"{name}: {text}")
+                if name == "recorder" and text.endswith(RECORDED_AGAIN):
+                    # The decoder may have joined it before the recorder did.
+                    stream = text.removesuffix(RECORDED_AGAIN)
+                    self.followers["decoder"].tell(f"{RESTART} {stream}")
             if follower.alive:
                 continue
             self.on_problem(f"the {name} has ended with code {follower.returncode}; starting again")
