@@ -110,7 +110,7 @@ def test_the_page_finds_its_server_again(tab, sine_recording):
         tab.goto(url)
         until(tab, "page.connected && page.frames > 0")
     until(tab, "document.getElementById('phase').textContent === 'NO CONNECTION'")
-    assert "Recording goes on" in tab.text_content("#alarm")
+    assert tab.text_content("#alarm") == "The page has lost its server."
     port = int(url.split(":")[2].partition("/")[0])
     with serving(StoredPage(sine_recording, "sine"), port):
         until(tab, "page.connected")
