@@ -12,11 +12,13 @@ const BUSY_PERCENT = 90;
 let busy = 0;
 const $ = id => document.getElementById(id);
 
+// Now: on the clock of the streams, or in the recording.
+function seconds(page) { return page.mode === "stored" ? page.position?.seconds ?? 0 : Date.now() / 1000 - page.clockShift; }
+
 function say(node, text) { if (node.textContent !== text) node.textContent = text; }
 
 export function showStory(page) {
-  const story = page.story, stored = page.mode === "stored";
-  const now = stored ? page.position?.seconds ?? 0 : Date.now() / 1000 - page.clockShift;
+  const story = page.story, stored = page.mode === "stored", now = seconds(page);
   const phase = story.phase ?? "", isOver = over(page);
   const cut = (!page.connected || page.silent) && !isOver;
   const trial = story.trial ? ` ${story.trial}${story.n_trials ? ` / ${story.n_trials}` : ""}` : "";
@@ -59,8 +61,7 @@ export function showAlarm(page) {
   else if (page.silent) texts.push("The page's server is silent.");
   else for (const row of [...page.health].sort((a, b) => a.name.localeCompare(b.name))) if (RED.includes(row.state)) texts.push(`${row.name} ${row.state.toUpperCase()}${row.age_seconds === null ? "" : ` ${row.age_seconds.toFixed(0)} s`}`);
   const { problem, problem_seconds: since } = page.story;
-  const now = Date.now() / 1000 - page.clockShift;
-  if (!texts.length && problem && (page.mode === "stored" || now - since < PROBLEM_SECONDS)) texts.push(problem);
+  if (!texts.length && problem && seconds(page) - since < PROBLEM_SECONDS) texts.push(problem);
   const more = texts.length > 2 ? ` and ${texts.length - 2} more` : "";
   say(node, texts.slice(0, 2).join(" · ") + more);
   node.hidden = !texts.length;
@@ -122,7 +123,10 @@ function number(value, digits) { return value === null ? "–" : value.toFixed(d
 
 export function showQuality(page) {
   const rows = page.status.decoder_quality ?? [], node = $("quality");
-  if (!rows.length) return;
+  if (!rows.length) {
+    if (node.firstChild?.firstChild?.nodeName === "DT") node.replaceChildren(element("div", "muted", "nothing yet"));
+    return;
+  }
   node.replaceChildren(...rows.map(row => element("div", "", element("dt", "", row.name.replaceAll("_", " ")),
     element("dd", "", amount(row)))));
 }
