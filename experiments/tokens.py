@@ -86,7 +86,8 @@ class TokenStream:
             raise StreamDescriptionError(
                 f"stream {description.name!r}: found {len(self.ch_names) - len(missing)} of the "
                 f"decoder's {len(self.ch_names)} electrodes, expected at least half; missing are "
-                f"{', '.join(missing[:8])}"
+                f"{', '.join(missing[:8])}{', ...' if len(missing) > 8 else ''}; use the training's "
+                "cap, or train a decoder on recordings with this one"
             )
 
     def start(self) -> TokenState:

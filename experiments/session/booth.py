@@ -12,6 +12,7 @@ from physioemo.acquisition.player.controlled import PlayerProcess
 from physioemo.errors import StreamError
 from physioemo.experiments.session.folder import SessionFolder
 from physioemo.experiments.session.follower import Follower
+from physioemo.experiments.session.hearing import predictions_come
 from physioemo.led import RECORDED_AGAIN, RESTART
 from physioemo.store import JOURNAL
 
@@ -179,6 +180,22 @@ class Booth:
         # What the decoder says from now on can be computed again from this recording.
         time.sleep(_SETTLE_SECONDS)
         self.followers["decoder"].tell(RESTART)
+
+    def await_decoder(self, decoder_id: str, seconds: float) -> None:
+        """Wait until the decoder publishes.
+
+        Raises
+        ------
+        StreamError
+            If it ends, with what it said, or does not publish in time.
+        """
+        decoder = self.followers["decoder"]
+        if predictions_come(decoder_id, seconds, lambda: decoder.alive):
+            return
+        # Without what came before, such as that it is untrained.
+        said = decoder.last_words().rpartition("physioemo: ")[2]
+        what = f"has not begun in {seconds:.0f} s" if decoder.alive else "did not start"
+        raise StreamError(f"the decoder {what}: {said}")
 
     def change_decoder(self, decoder: Path) -> None:
         """Stop the decoder and start another one."""
