@@ -12,6 +12,7 @@ import click
 from physioemo.acquisition.lsl import configure_quietly
 from physioemo.acquisition.record_cli import (
     in_shell,
+    notice,
     refuse_contradictions,
     refuse_unsealed,
     rig_options,
@@ -121,7 +122,7 @@ def record(
     With --remote-control, OUT is the folder in which remote clients start and stop recordings.
     Exit code 1 means that the recording is complete but something was wrong with a stream.
     """
-    from physioemo.acquisition.status import status_display
+    from physioemo.acquisition.status import ReturnNotices, status_display
 
     configure_quietly()
     overrides = Overrides.parse(ch_names, unit, rates)
@@ -141,14 +142,16 @@ def record(
     }
     if remote_control:
         return run_remote_control(out, host=host, port=port, token=token, **options)
-    if led:
-        options["should_stop"] = Leader().is_gone
-    try:
-        with status_display(out) as show:
-            summary = start_recording(out, overwrite=overwrite, on_status=show, **options)
-    except KeyboardInterrupt:
-        refuse_unsealed(out)
-        raise
+    with status_display(out) as show:
+        options["on_status"] = show
+        if led:
+            options["should_stop"] = Leader().is_gone
+            options["on_status"] = ReturnNotices(notice, show)
+        try:
+            summary = start_recording(out, overwrite=overwrite, **options)
+        except KeyboardInterrupt:
+            refuse_unsealed(out)
+            raise
     click.echo(f"Recorded {out}: sealed and checked against the journal.")
     print_quality(summary.quality)
     for problem in summary.problems:

@@ -56,6 +56,8 @@ class StreamStatus:
         What changed when it came back, or why it could not be taken up again.
     uid : str
         Of its first connection.
+    n_returns : int
+        How often its program had gone and its samples are recorded again.
     """
 
     name: str
@@ -70,6 +72,7 @@ class StreamStatus:
     failure: str = ""
     warning: str = ""
     uid: str = ""
+    n_returns: int = 0
 
 
 class StreamTap:
@@ -113,6 +116,7 @@ class StreamTap:
         self._drained = np.zeros(0)
         self._returns_with_next = False
         self._n_returns, self._noted_at = 0, -1
+        self._is_back, self._n_back = False, 0
         self._ended: float | None = None
         self.failure = ""
         self.warning = self._change = ""
@@ -165,6 +169,8 @@ class StreamTap:
         payload = encode_samples(stamps, values, local_clock())
         journal.append(FrameKind.SAMPLES, self.number, payload)
         self._count(values, stamps, time.monotonic())
+        self._n_back += self._is_back
+        self._is_back = False
         return len(stamps)
 
     def _look_for_return(self, journal: Journal) -> None:
@@ -223,7 +229,7 @@ class StreamTap:
         self._returns_with_next = False
         if self._n_samples == self._noted_at:
             return  # the same return, told by the old inlet and by the new one
-        self._noted_at = self._n_samples
+        self._noted_at, self._is_back = self._n_samples, True
         event = {
             "event": RECONNECTED,
             "stream": self.description.name,
@@ -262,6 +268,7 @@ class StreamTap:
             self.failure,
             self.warning,
             self._first.uid,
+            self._n_back,
         )
 
     def _arrival_rate(self) -> float:

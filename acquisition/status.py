@@ -12,10 +12,11 @@ from typing import Any
 import click
 
 from physioemo.acquisition.recorder_threads import StreamStatus
+from physioemo.led import RECORDED_AGAIN
 from physioemo.screen import Latest
 from physioemo.store import JOURNAL
 
-__all__ = ["DiskWatch", "status_display", "status_line"]
+__all__ = ["DiskWatch", "ReturnNotices", "status_display", "status_line"]
 
 _LINE_SECONDS = 5.0
 _FEW_MINUTES = 15.0
@@ -64,6 +65,33 @@ class DiskWatch:
         if not math.isfinite(minutes):
             return ""
         return f"disk for {minutes:.0f} min" if minutes < 600 else f"disk for {minutes / 60:.0f} h"
+
+
+class ReturnNotices:
+    """Tells a leader which streams are recorded again after their program had gone.
+
+    A decoder has an inlet of its own and may have joined the stream earlier than the recorder. It
+    begins from rest then, so that all it takes is recorded.
+
+    Parameters
+    ----------
+    on_notice : callable
+        Told the stream's name and that.
+    show : callable
+        Given the statuses besides.
+    """
+
+    def __init__(self, on_notice: Callable[[str], None], show: Show) -> None:
+        self._on_notice, self._show = on_notice, show
+        self._known: dict[str, int] = {}
+
+    def __call__(self, statuses: tuple[StreamStatus, ...]) -> None:
+        """Look at the statuses of all streams."""
+        self._show(statuses)
+        for status in statuses:
+            if status.n_returns > self._known.get(status.uid, 0):
+                self._on_notice(f"{status.name}{RECORDED_AGAIN}")
+            self._known[status.uid] = status.n_returns
 
 
 @contextmanager

@@ -242,7 +242,7 @@ def live(
         "stop_when_idle_seconds": stop_when_idle,
         "find_seconds": find_seconds,
         "should_stop": leader.is_gone if leader else _never,
-        "should_restart": leader.wants_restart if leader else _never,
+        "restarts": leader.restarts if leader else tuple,
         "on_start": _ignore if as_json else _print_start,
         "on_prediction": _ignore if as_json else _print_prediction(),
         "on_notice": notice,

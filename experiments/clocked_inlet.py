@@ -61,6 +61,10 @@ class ClockedInlet:
                 self._sure_within = np.inf  # its clock may be another
         return signal, stamps
 
+    def flush(self) -> None:
+        """Drop what has come and was not pulled."""
+        self.inlet.flush()
+
     def _measure(self) -> None:
         """Measure the offset; a worse measurement waits until the last may have drifted as far."""
         triple, now = clock_offset(self.inlet, timeout_seconds=0.2), time.monotonic()

@@ -125,16 +125,19 @@ class FusedLive:
         self._stimulus = stimulus
         self._patience_seconds, self._silent_seconds = patience_seconds, silent_seconds
         self._description, self._described = description, dict(sides)
+        self._sides: dict[str, CutSide] = {}
         self.restart()
 
-    def restart(self) -> None:
-        """Begin from rest, as if all streams had just begun."""
-        decoder = self.decoder
-        self._eeg = EegRows(decoder, self._description)
-        self._sides = {n: CutSide(decoder.side_tokens(n, d)) for n, d in self._described.items()}
-        self._remembered = decoder.start()
-        self._waiting: deque[tuple[EegWindow, float]] = deque()
-        self._newest_seconds = -np.inf
+    def restart(self, stream: str = "") -> None:
+        """Begin from rest, as if the stream of a name, or by default all, had just begun."""
+        if stream in ("", self._description.name):
+            self._eeg = EegRows(self.decoder, self._description)
+            self._remembered = self.decoder.start()
+            self._waiting: deque[tuple[EegWindow, float]] = deque()
+            self._newest_seconds = -np.inf
+        for name, described in self._described.items():
+            if stream in ("", described.name):
+                self._sides[name] = CutSide(self.decoder.side_tokens(name, described))
 
     @property
     def n_segments(self) -> int:

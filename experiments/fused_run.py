@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def run_fused_live(
     stop_when_idle_seconds: float | None = None,
     find_seconds: float = 5.0,
     should_stop: Callable[[], bool] = lambda: False,
-    should_restart: Callable[[], bool] = lambda: False,
+    restarts: Callable[[], Collection[str]] = tuple,
     on_start: Callable[[StreamDescription], None] = lambda description: None,
     on_prediction: Callable[[Prediction, float], None] = lambda prediction, latency: None,
     on_notice: Callable[[str], None] = lambda text: None,
@@ -71,7 +71,7 @@ def run_fused_live(
         XPath predicate of the player, such as ``"hostname='lab2'"``; any by default. It may come
         later, go and come back: in between what is shown is missing.
     overrides, duration_seconds, stop_when_idle_seconds, find_seconds, should_stop, \
-should_restart, on_start, on_prediction, on_notice
+restarts, on_start, on_prediction, on_notice
         See :func:`physioemo.experiments.live.run_live`.
 
     Raises
@@ -98,8 +98,7 @@ should_restart, on_start, on_prediction, on_notice
     try:
         while not should_stop():
             run.turn()
-            if should_restart():
-                run.restart()
+            run.restart(restarts())
             if duration_seconds is not None and time.monotonic() - began >= duration_seconds:
                 ended = "the time was up"
                 break
@@ -208,10 +207,16 @@ class _Run:
         self._computed: deque[float] = deque(maxlen=_KEPT_LATENCIES)
         self._n, self._n_abstained = 0, 0
 
-    def restart(self) -> None:
-        """Begin from rest: nothing that came before is remembered."""
-        self.live.restart()
-        if self.player is not None:
+    def restart(self, names: Collection[str]) -> None:
+        """Begin from rest with what comes from now on, of some streams or (``""``) of all.
+
+        The player waits for the recorder when it is back, so it is not among the ``names``.
+        """
+        for ear in (self.eeg, *(ear for ear, _ in self._beside.values())):
+            if {"", ear.description.name}.intersection(names):
+                ear.flush()
+                self.live.restart(ear.description.name)
+        if self.player is not None and "" in names:
             self.player.restart()
 
     def turn(self) -> None:

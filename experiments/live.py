@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -76,7 +76,7 @@ def run_live(
     stale_seconds: float = STALE_SECONDS,
     find_seconds: float = 5.0,
     should_stop: Callable[[], bool] = lambda: False,
-    should_restart: Callable[[], bool] = lambda: False,
+    restarts: Callable[[], Collection[str]] = tuple,
     on_start: Callable[[StreamDescription], None] = lambda description: None,
     on_prediction: Callable[[Prediction, float], None] = lambda prediction, latency: None,
     on_notice: Callable[[str], None] = lambda text: None,
@@ -104,11 +104,11 @@ def run_live(
         After how long a silence predictions abstain.
     find_seconds : float
         How long to look for the stream.
-    should_stop, should_restart, on_start, on_prediction, on_notice : callable
-        Asked after every chunk, whether to stop, and whether to begin from rest, as if the stream
-        had just begun (so that a recording that begins now holds all it takes); told the stream
-        that is decoded, once the predictions are published; told every prediction and its latency
-        in seconds; told what happens besides.
+    should_stop, restarts, on_start, on_prediction, on_notice : callable
+        Asked after every chunk, whether to stop, and which streams are to begin from rest, by
+        their names, ``""`` for all (so that a recording that begins now, or has joined a stream
+        anew, holds all it takes); told the stream that is decoded, once the predictions are
+        published; told every prediction and its latency in seconds; told what happens besides.
 
     Returns
     -------
@@ -132,8 +132,8 @@ def run_live(
     try:
         while True:
             run.turn()
-            if should_restart():
-                run.decoding.restart()
+            if {"", description.name}.intersection(restarts()):
+                run.restart()
             if should_stop():
                 ended = "stopped"
                 break
@@ -221,6 +221,11 @@ class _Run:
     def silent_seconds(self) -> float:
         """For how long nothing has come."""
         return time.monotonic() - self._arrived
+
+    def restart(self) -> None:
+        """Begin from rest with what comes from now on."""
+        self.inlet.flush()
+        self.decoding.restart()
 
     def turn(self) -> None:
         """Take what has come, say what it means, and mind a silence."""

@@ -83,10 +83,11 @@ class TokenStream:
         self.index, self.factor = _channel_map(description, self.ch_names)
         if 2 * int((self.index >= 0).sum()) < len(self.ch_names):
             missing = [n for n, i in zip(self.ch_names, self.index, strict=True) if i < 0]
+            named = ", ".join([*missing[:8], *(["..."] if len(missing) > 8 else [])])
             raise StreamDescriptionError(
                 f"stream {description.name!r}: found {len(self.ch_names) - len(missing)} of the "
                 f"decoder's {len(self.ch_names)} electrodes, expected at least half; missing are "
-                f"{', '.join(missing[:8])}"
+                f"{named}; use the training's cap, or train a decoder on recordings with this one"
             )
 
     def start(self) -> TokenState:

@@ -3,14 +3,18 @@
 import signal
 import sys
 import threading
+from collections import deque
 from typing import Any
 
 import click
 
-__all__ = ["RESTART", "Leader", "led_option"]
+__all__ = ["RECORDED_AGAIN", "RESTART", "Leader", "led_option"]
 
 RESTART = "restart"
-"""What a leader says to a decoder that is to begin from rest."""
+"""What a leader says to a decoder that is to begin from rest; with a stream's name, that stream."""
+
+RECORDED_AGAIN = " is recorded again"
+"""What a recorder tells its leader of a stream whose program had gone, behind the name."""
 
 
 class Leader:
@@ -22,23 +26,22 @@ class Leader:
 
     def __init__(self) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self.gone, self._restart = threading.Event(), threading.Event()
+        self.gone, self._restarts = threading.Event(), deque[str]()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def is_gone(self) -> bool:
         """Return whether it has told us to go, or has gone itself."""
         return self.gone.is_set()
 
-    def wants_restart(self) -> bool:
-        """Return whether it has said so since the last call."""
-        wants = self._restart.is_set()
-        self._restart.clear()
-        return wants
+    def restarts(self) -> tuple[str, ...]:
+        """Return which streams are to begin from rest since the last call; ``""`` means all."""
+        return tuple(self._restarts.popleft() for _ in range(len(self._restarts)))
 
     def _listen(self) -> None:
         while line := sys.stdin.readline():
-            if line.strip() == RESTART:
-                self._restart.set()
+            word, _, name = line.strip().partition(" ")
+            if word == RESTART:
+                self._restarts.append(name)
         self.gone.set()
 
 

@@ -1,6 +1,7 @@
 """Declarations in TOML: read section by section; errors name file, line and what was meant."""
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,16 @@ __all__ = ["Readers", "read_section", "toml_table", "toml_text"]
 
 Readers = Mapping[str, tuple[Callable[[Any], Any], str]]
 """By field: what returns its value, or None if it is wrong; and what errors ask for."""
+
+# pattern of a line that is no TOML -> what is mostly meant
+_MISTAKES = (
+    (r"=\s*(#|$)", "a value behind ="),
+    (r"=\s*(True|False)\b", "true or false in small letters"),
+    (r"=\s*[-+]?\d+,\d", "a point in the number, such as 0.5"),
+    (r"=\s*[-+]?[\d.]+\s*[^\W\d]", "a number without its unit"),
+    (r"[\"']\s+[\"']", "a comma between the values of a list"),
+    (r"=\s*[^\W\d]", "a text in quotes"),
+)
 
 
 def toml_text(path: Path, expected: str, *, named: Iterable[str] = (), otherwise: str = "") -> str:
@@ -60,7 +71,22 @@ def toml_table(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise CallError(f"found no valid TOML in {where} ({error}); correct that line") from None
+        raise CallError(
+            f"found no valid TOML in {where} ({error}){_hint(text, str(error))}; correct that line"
+        ) from None
+
+
+def _hint(text: str, said: str) -> str:
+    """Return the line that an error is about, and what is mostly wrong with such a line."""
+    found = re.search(r"at line (\d+)", said)
+    lines = text.splitlines()
+    if found is None or not 1 <= int(found[1]) <= len(lines):
+        return ""
+    line = lines[int(found[1]) - 1].partition(" #")[0].strip()
+    expected = next((why for pattern, why in _MISTAKES if re.search(pattern, line)), "")
+    if "Cannot declare" in said and line.startswith("["):
+        expected = "a section once, or each of several in double brackets, such as [[item]]"
+    return f": {line!r}" + (f", expected {expected}" if expected else "")
 
 
 def read_section(

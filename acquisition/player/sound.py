@@ -113,7 +113,8 @@ class SoundDevice:
         except pygame.error as error:
             raise StreamError(
                 f"found no sound device ({error}), expected one for the sound of the stimuli; "
-                "connect one, or write sound = false in the playlist's [display]"
+                "connect one, or write sound = false in a playlist's [display] (a session opens "
+                "it for videos and sounds alone, and not with --headless)"
             ) from None
         self.music = pygame.mixer.music
         driver = str(pygame.mixer.get_driver())

@@ -307,7 +307,7 @@ def quality_lines(description: StreamDescription, values: Sequence[float]) -> li
     """Return name, value and unit of what predictions stand on.
 
     Stamps say nothing to a reader and are left out; the marks of single electrodes, 0 or 1, become
-    one line.
+    one line, which says what ``usable`` says.
 
     Parameters
     ----------
@@ -317,12 +317,13 @@ def quality_lines(description: StreamDescription, values: Sequence[float]) -> li
         Its newest sample; empty before the first.
     """
     rows = list(zip(description.ch_names, values, description.units, strict=False))
+    marks = [value for _, value, unit in rows if unit == _MARK]
+    unsaid = ("usable",) if marks else ()
     lines = [
         {"name": name, "value": _finite(value), "unit": unit}
         for name, value, unit in rows
-        if unit != _MARK and not name.endswith("_stamp")
+        if unit != _MARK and not name.endswith("_stamp") and name not in unsaid
     ]
-    marks = [value for _, value, unit in rows if unit == _MARK]
     if marks:
         used = int(sum(value == 1 for value in marks))
         lines.append({"name": "electrodes", "value": used, "unit": f"of {len(marks)}"})

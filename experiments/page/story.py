@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from physioemo.experiments.session.messages import OPERATOR, SESSION, decode_event
+from physioemo.led import RECORDED_AGAIN
 
 __all__ = ["SHOWN_BLINDED", "Event", "Segment", "Story", "read_marker", "tell"]
 
@@ -25,6 +26,7 @@ SHOWN_BLINDED = (
     "participant",
     "session",
     "blinded",
+    "untrained",
     "text",
     "what",
 )
@@ -32,6 +34,24 @@ SHOWN_BLINDED = (
 
 _ACTION_BLINDED = ("action", "stimulus")
 _REASON_EVENTS = ("session_stop", "trial_lost")  # elsewhere a reason is the policy's
+# What nobody reads while a session runs; the recording has it.
+_UNSAID = (
+    "protocol_fingerprint",
+    "stimuli_folder",
+    "decoder",
+    "model_id",
+    "began",
+    "seed",
+    "latency_seconds",
+    "from_seconds",
+    "until_seconds",
+    "clock",
+    "window",
+    "window_position",
+    "screen",
+)
+# Said of what was lost, when it is no more.
+_IS_OVER = (" is back", " came back", RECORDED_AGAIN)
 _LONGEST_VALUE = 90
 _LONGEST_TEXT = 300
 _MOST_SEGMENTS = 2000
@@ -48,7 +68,8 @@ class Event:
     stream : str
         Which stream said it.
     name : str
-        Its ``event``; ``"marker"`` for a text that is no JSON object.
+        Its ``event``; ``"marker"`` for a text that is no JSON object, ``"returned"`` for a problem
+        that is over.
     text : str
         One sentence for the log.
     content : dict
@@ -97,6 +118,8 @@ class Story:
         ``"stopped"``.
     protocol, participant, session, arm, block, stimulus : str
         As the conductor says.
+    untrained : bool
+        Whether the decoder has learnt nothing, so that its predictions mean nothing.
     trial, n_trials : int or None
         Number of the trial, from 1, and how many there are.
     since_seconds, planned_seconds : float or None
@@ -138,6 +161,7 @@ class Story:
     decision: dict[str, Any] = field(default_factory=dict)
     segments: tuple[Segment, ...] = ()
     conducted: bool = False
+    untrained: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary."""
@@ -164,7 +188,10 @@ def read_marker(stream: str, text: str | bytes, seconds: float, *, blinded: bool
         return Event(seconds, stream, "marker", plain[:_LONGEST_TEXT], {})
     if blinded:
         content = _blinded(content)
-    return Event(seconds, stream, content["event"], _sentence(content)[:_LONGEST_TEXT], content)
+    name = content["event"]
+    if name == "problem" and str(content.get("text")).endswith(_IS_OVER):
+        return Event(seconds, stream, "returned", str(content["text"])[:_LONGEST_TEXT], content)
+    return Event(seconds, stream, name, _sentence(content)[:_LONGEST_TEXT], content)
 
 
 def _blinded(content: dict[str, Any]) -> dict[str, Any]:
@@ -187,7 +214,12 @@ def _sentence(content: dict[str, Any]) -> str:
     if "text" in content:
         words.append(str(content["text"]))
     for key, value in content.items():
-        if key in ("event", "phase", "text") or value is None or value == "":
+        if key in ("event", "phase", "text", *_UNSAID) or value is None or value == "":
+            continue
+        if key == "seconds" and not value:
+            continue
+        if isinstance(value, bool):
+            words.append(f"{'' if value else 'not '}{key.replace('_', ' ')}")
             continue
         if key == "action" and isinstance(value, dict):
             words.append(" ".join(_plain(v) for v in value.values() if v not in (None, "")))
@@ -203,7 +235,7 @@ def _plain(value: object) -> str:
         return ", ".join(f"{k} {_plain(v)}" for k, v in value.items() if v not in (None, ""))
     if isinstance(value, list):
         return ", ".join(map(_plain, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{round(value, 3):g}" if isinstance(value, float) else str(value)
 
 
 def tell(story: Story, event: Event) -> Story:
@@ -234,6 +266,7 @@ def _conducted(story: Story, event: Event) -> Story:
             session=_text(content, "session"),
             arm=_text(content, "arm"),
             n_trials=_whole(content.get("n_trials")),
+            untrained=content.get("untrained") is True,
             since_seconds=event.seconds,
             reason="",
         )
@@ -241,6 +274,11 @@ def _conducted(story: Story, event: Event) -> Story:
         return _phase(story, event)
     if event.name == "problem":
         return replace(story, problem=_text(content, "text"), problem_seconds=event.seconds)
+    if event.name == "returned":
+        what = _text(content, "text").rpartition(": ")[2]
+        for ending in _IS_OVER:
+            what = what.removesuffix(ending)
+        return replace(story, problem="") if what in story.problem else story
     if event.name == "obeyed":
         asked = _text(content, "what")
         return replace(story, asked="" if asked in ("start", "resume") else asked)

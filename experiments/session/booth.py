@@ -12,7 +12,8 @@ from physioemo.acquisition.player.controlled import PlayerProcess
 from physioemo.errors import StreamError
 from physioemo.experiments.session.folder import SessionFolder
 from physioemo.experiments.session.follower import Follower
-from physioemo.led import RESTART
+from physioemo.experiments.session.hearing import predictions_come
+from physioemo.led import RECORDED_AGAIN, RESTART
 from physioemo.store import JOURNAL
 
 __all__ = ["Booth", "BoothPlan"]
@@ -180,6 +181,22 @@ class Booth:
         time.sleep(_SETTLE_SECONDS)
         self.followers["decoder"].tell(RESTART)
 
+    def await_decoder(self, decoder_id: str, seconds: float) -> None:
+        """Wait until the decoder publishes.
+
+        Raises
+        ------
+        StreamError
+            If it ends, with what it said, or does not publish in time.
+        """
+        decoder = self.followers["decoder"]
+        if predictions_come(decoder_id, seconds, lambda: decoder.alive):
+            return
+        # Without what came before, such as that it is untrained.
+        said = decoder.last_words().rpartition("physioemo: ")[2]
+        what = f"has not begun in {seconds:.0f} s" if decoder.alive else "did not start"
+        raise StreamError(f"the decoder {what}: {said}")
+
     def change_decoder(self, decoder: Path) -> None:
         """Stop the decoder and start another one."""
         self.followers["decoder"].stop()
@@ -214,6 +231,10 @@ class Booth:
         for name, follower in tuple(self.followers.items()):
             for text in follower.notices():
                 self.on_problem(f"{name}: {text}")
+                if name == "recorder" and text.endswith(RECORDED_AGAIN):
+                    # The decoder may have joined it before the recorder did.
+                    stream = text.removesuffix(RECORDED_AGAIN)
+                    self.followers["decoder"].tell(f"{RESTART} {stream}")
             if follower.alive:
                 continue
             self.on_problem(f"the {name} has ended with code {follower.returncode}; starting again")

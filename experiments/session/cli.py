@@ -87,10 +87,11 @@ def run(
             "FOLDER, or, without a person, with --simulate --out FOLDER"
         )
         return 0
-    if out is None or simulate == (rig is not None) or (decoder is None and not simulate):
+    lacking = _lacking(out, rig, decoder, simulate)
+    if lacking or out is None:
         raise click.UsageError(
-            "found no --out, not one of --rig and --simulate, or a rig without --decoder, expected "
-            f"such as: physioemo session run {in_shell(protocol)} --simulate --out s1"
+            f"found {lacking}, expected such as: physioemo session run {in_shell(protocol)} "
+            "--simulate --out P01"
         )
     from physioemo.acquisition.lsl import configure_quietly
     from physioemo.experiments.session.run import SessionOptions, run_session
@@ -123,6 +124,16 @@ def run(
         on_say=_say,
     )
     return _print_outcome(outcome)
+
+
+def _lacking(out: Path | None, rig: Path | None, decoder: Path | None, simulate: bool) -> str:
+    """Return what is missing among the options, or contradicts, in words."""
+    if simulate and rig is not None:
+        return "--rig with --simulate"
+    found = [] if simulate or rig is not None else ["neither --rig RIG.toml nor --simulate"]
+    found += ["--rig without --decoder DIR"] if rig is not None and decoder is None else []
+    found += ["no --out FOLDER"] if out is None else []
+    return " and ".join(found)
 
 
 def _simulated_decoder(out: Path, seed: int, effect: float) -> Path:

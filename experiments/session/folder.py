@@ -146,9 +146,14 @@ class SessionFolder:
         self,
         rating_items: Iterable[Mapping[str, Any]],
         continuous: ContinuousRating | None = None,
+        *,
+        sounds: bool = True,
     ) -> Path:
-        """Write the playlist that names the player's ratings, and return its path."""
-        lines = ['title = "session"']
+        """Write the playlist that names the player's ratings, and return its path.
+
+        Without `sounds` the player needs no sound device.
+        """
+        lines = ['title = "session"', *(() if sounds else ("[display]", "sound = false"))]
         if continuous is not None:
             stated = {f.name: getattr(continuous, f.name) for f in fields(continuous)}
             if len(continuous.dimensions) == 2:

@@ -92,4 +92,4 @@ class Follower:
     def last_words(self) -> str:
         """Return the end of its log."""
         lines = self.log.read_text("utf-8", "replace").splitlines() if self.log.is_file() else []
-        return " ".join(lines[-3:])[-300:]
+        return " ".join(lines[-3:])[-600:]

@@ -1,6 +1,8 @@
 """The predictions of a running decoder, each with how old its newest sample was."""
 
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,9 @@ from physioemo.experiments.live_outlets import PREDICTIONS, QUALITY, read_predic
 from physioemo.experiments.session.messages import on_this_computer
 from physioemo.prediction import Prediction
 
-__all__ = ["Heard", "PredictionEar"]
+__all__ = ["Heard", "PredictionEar", "predictions_come"]
+
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,31 @@ class Heard:
     def arrived_seconds(self) -> float:
         """When it was sent, on the clock of its time."""
         return self.prediction.time_seconds + self.staleness_seconds
+
+
+def predictions_come(decoder_id: str, seconds: float, runs: Callable[[], bool]) -> bool:
+    """Wait until a decoder of this computer publishes; return whether it does.
+
+    Parameters
+    ----------
+    decoder_id : str
+        Whose predictions.
+    seconds : float
+        How long to wait.
+    runs : callable
+        Whether its program still runs: of one that has ended nothing comes.
+    """
+    import pylsl
+
+    looking = pylsl.ContinuousResolver(pred=_of(QUALITY, decoder_id))
+    deadline = time.monotonic() + seconds
+    while not (found := bool(looking.results())) and runs() and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+    return found
+
+
+def _of(name: str, decoder_id: str) -> str:
+    return f"{on_this_computer(name)} and contains(source_id,'{decoder_id}')"
 
 
 class PredictionEar:
@@ -57,8 +86,7 @@ class PredictionEar:
         self._names: dict[str, tuple[str, ...]] = {}
         self._waiting: dict[str, deque[tuple[float, list[float]]]] = {}
         for name in (PREDICTIONS, QUALITY):
-            mine = f"{on_this_computer(name)} and contains(source_id,'{decoder_id}')"
-            found = find_streams((mine,), timeout_seconds=find_seconds)
+            found = find_streams((_of(name, decoder_id),), timeout_seconds=find_seconds)
             self._inlets[name], full = open_inlet(found[-1])
             self._names[name] = describe(full).ch_names
             self._waiting[name] = deque(maxlen=1000)

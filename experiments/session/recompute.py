@@ -6,6 +6,7 @@ same stamps, so the same decoder must say the same. What a decoder of several st
 besides is in :mod:`physioemo.experiments.session.recompute_fused`.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -116,7 +117,8 @@ def check_predictions(
         expected = prior if np.isnan(first[i]) else computed.sample(float(first[i]), newest[i])
         if np.isnan(first[i]) and not _is_silent_after(computed.stamps, newest[i]):
             gaps.append(
-                f"the decoder was cut off after {newest[i]:.3f} s, where the recording has samples"
+                f"the decoder heard nothing after {newest[i]:.3f} s, where the recording has "
+                "samples: they came late, or it was cut off"
             )
         elif expected is None:
             gaps.append(f"the recording lacks samples before {newest[i]:.3f} s: {computed.lack}")
@@ -240,6 +242,7 @@ class _Recomputed:
 
 
 def _shortened(sentences: list[str]) -> tuple[str, ...]:
-    if len(sentences) <= 10:
-        return tuple(sentences)
-    return (*sentences[:10], f"and {len(sentences) - 10} more")
+    """Return each once with how often it was said, ten at most."""
+    counted = Counter(sentences)
+    found = [text if n == 1 else f"{text} ({n} predictions)" for text, n in counted.items()]
+    return tuple(found) if len(found) <= 10 else (*found[:10], f"and {len(found) - 10} more")

@@ -33,6 +33,7 @@ __all__ = ["write_session_report"]
 
 _BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
 _GOAL_P50_MS, _GOAL_P99_MS = 8.0, 20.0
+_MOST_MS = 100.0
 
 
 def write_session_report(
@@ -252,7 +253,8 @@ def _latency_blocks(story: SessionStory) -> list[Block]:
     latency, work = 1e3 * story.latency_seconds, 1e3 * story.computing_seconds
     canvas = new_canvas(2.4)
     axes = canvas.subplots()
-    top = max(25.0, float(np.percentile(latency, 99.5)))
+    # Few windows that came late with their samples would press all others into one bar.
+    top = min(max(25.0, float(np.percentile(latency, 99.5))), _MOST_MS)
     bins = np.linspace(0, top, 60).tolist()
     axes.hist(np.clip(latency, 0, top), bins, color=_BLUE, label="newest sample to prediction")
     axes.hist(np.clip(work, 0, top), bins, color=_GREEN, alpha=0.7, label="computing alone")
@@ -268,6 +270,8 @@ def _latency_blocks(story: SessionStory) -> list[Block]:
     )
     n, skipped = len(latency), story.n_skipped
     caption = f"Of {plural(n, 'prediction')}; {plural(skipped, 'window')} skipped for newer ones."
+    late = int(np.sum(latency > top))
+    caption += f" The last bar holds {late} beyond it." if late else ""
     figure = Figure(encode_svg(canvas), caption, "histogram of latencies")
     return [figure, Table("Milliseconds.", ("", "median", "95 %", "99 %", "longest"), rows)]
 

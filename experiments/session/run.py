@@ -40,6 +40,7 @@ __all__ = ["SessionOptions", "SessionOutcome", "run_session"]
 _FIND_SECONDS = 60.0
 _SETTLE_SECONDS = 1.0
 # A playlist may only ask for ratings of what it shows.
+_SOUNDING = ("video", "sound")
 _ANY_TRIAL = {"kind": "text", "text": "-", "seconds": 1.0, "trial": 1}
 
 
@@ -157,6 +158,8 @@ def run_session(
         decoder = _session_decoder(decoder_folder)
         facts["model_id"] = decoder.id
     else:
+        # What is missing for a policy is said before there is a folder.
+        protocol.start_policy(options.participant, options.session)
         folder = SessionFolder.create(out, facts, protocol.text)
     steps, policy, person, ratings, last = _standing(protocol, decoder, options, folder)
     token = f"{options.participant}-{options.session}"
@@ -177,7 +180,8 @@ def run_session(
     try:
         on_say("starting the decoder, the player and the page")
         booth.start_sources()
-        ear = PredictionEar(decoder.id, _FIND_SECONDS + reading_seconds(stimuli))
+        booth.await_decoder(decoder.id, _FIND_SECONDS + reading_seconds(stimuli))
+        ear = PredictionEar(decoder.id, _FIND_SECONDS)
         _wait_for_page(booth, operator, on_say)
         booth.start_recorder()
         on_say(f"recording {booth.recording}")
@@ -352,7 +356,9 @@ def _plan(
         decoder=decoder,
         rig=options.rig,
         playlist=folder.write_player(
-            (_ANY_TRIAL, *rating_items(protocol.ratings, 1)), protocol.ratings.continuous
+            (_ANY_TRIAL, *rating_items(protocol.ratings, 1)),
+            protocol.ratings.continuous,
+            sounds=any(stimulus.item["kind"] in _SOUNDING for stimulus in protocol.stimuli),
         ),
         headless=options.headless,
         windowed=options.windowed,

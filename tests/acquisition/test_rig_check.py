@@ -279,13 +279,6 @@ def status(age, state="live"):
     return StreamStatus("EEG", state, 10, 250.0, 250.0, age, 0, 0, 0.0)
 
 
-def wait_until(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 @lsl
 def test_a_stream_that_comes_late_is_recorded_and_watched_from_then_on(tmp_path):
     said, done = [], []

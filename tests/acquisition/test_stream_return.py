@@ -11,6 +11,7 @@ from physioemo.acquisition import recorder_threads
 from physioemo.acquisition.lsl import find_streams, open_inlet, pull
 from physioemo.acquisition.recorder import record
 from physioemo.acquisition.recorder_threads import StreamTap
+from physioemo.acquisition.status import ReturnNotices
 from physioemo.acquisition.stream_return import ReturnWatch, find_return
 from tests.lsl import producing
 from tests.lsl import wait_until as _until
@@ -58,12 +59,10 @@ def test_without_a_source_id_nothing_is_taken_for_the_same():
 
 
 def test_a_program_that_comes_back_again_and_again_is_recorded_each_time(tmp_path):
-    lives, summaries = 4, []
+    lives, summaries, told = 4, [], []
     # liblsl itself finds a stream again wherever it is: not that of another run of this test.
     description = eeg_description(source_id=secrets.token_hex(4))
-
-    def on_status(statuses):
-        summaries.append(statuses[0].n_samples)
+    on_status = ReturnNotices(told.append, lambda statuses: summaries.append(statuses[0].n_samples))
 
     recorder = threading.Thread(
         target=lambda: summaries.append(
@@ -85,6 +84,7 @@ def test_a_program_that_comes_back_again_and_again_is_recorded_each_time(tmp_pat
     restarts = np.diff(recording["EEG"]["signal"].values[:, 0]) < 0
     assert restarts.sum() == lives - 1
     assert any("went and came back 3 times" in p for p in summaries[-1].problems)
+    assert told == ["EEG is recorded again"] * 3
 
 
 def test_a_stream_that_fell_silent_before_the_others_is_told(tmp_path):

@@ -15,6 +15,7 @@ from physioemo.errors import AmbiguousStreamError, NoStreamError, StreamDescript
 from physioemo.experiments.live import run_live
 from physioemo.experiments.live_decoding import LiveDecoding
 from physioemo.experiments.training import untrained_decoder
+from tests.lsl import producing
 from tests.simulated import simulated_recording
 from tests.streams import eeg_description
 
@@ -120,6 +121,27 @@ def test_a_stream_that_falls_silent_is_not_believed_and_believed_again_when_it_i
     assert 0 <= said[5].time_seconds - said[4].time_seconds < 0.5
     assert summary.n_segments == 2 and summary.n_abstained == 2
     assert "silent for" in notices[0] and notices[-1].endswith("is back")
+
+
+def test_a_stream_begins_from_rest_when_the_recorder_has_it_again(decoder):
+    times, names = [], {3: "Simulated-Gaze", 6: "EEG"}
+
+    def restarts():
+        return [name for n in [*names] if len(times) >= n and (name := names.pop(n))]
+
+    noise = np.random.default_rng(0)
+    description = eeg_description(32, 250.0, ch_names=decoder.ch_names)
+    with producing(description, lambda i: noise.normal(0, 9, (len(i), 32)).astype(np.float32)):
+        run_live(
+            decoder,
+            restarts=restarts,
+            duration_seconds=20,
+            should_stop=lambda: len(times) >= 9,
+            on_prediction=lambda prediction, latency: times.append(prediction.time_seconds),
+        )
+    # Half a second apart; a window of a second has to fill anew where the EEG begins from rest.
+    apart = np.diff(times)
+    assert apart[5] >= 1.0 and np.delete(apart, 5) == pytest.approx(0.5, abs=0.02)
 
 
 def test_of_what_has_piled_up_the_newest_is_decoded(recording, decoder):

@@ -95,7 +95,7 @@ def test_a_blinded_page_shows_the_session_but_never_the_arm(tab):
         tab.goto(url)
         until(tab, f"page.health.some(row => row.name === '{SESSION}')")
         start = {"protocol": "steer", "participant": "P07", "session": "1", "n_trials": 9}
-        conductor.send("session_start", arm="sham-arm", **start)
+        conductor.send("session_start", arm="sham-arm", untrained=True, **start)
         conductor.send("phase", phase="trial", trial=3, of=9, stimulus="lake " * 40, seconds=60.0)
         inputs = {"valence": 0.123456}
         action = {"action": "play", "stimulus": "storm", "reason": "as the sham-arm says"}
@@ -109,10 +109,19 @@ def test_a_blinded_page_shows_the_session_but_never_the_arm(tab):
         assert "storm" in shown
         assert not [word for word in ("sham-arm", "secret", "0.123456") if word in shown]
         assert tab.is_hidden("#controls") and tab.is_visible("#blinded")
+        assert tab.is_visible("#untrained")
+        conductor.send("problem", text="recorder: the eye tracker is back")
+        tab.wait_for_selector("#log li.returned")
+        tab.wait_for_selector("#alarm", state="hidden")
         # Long words do not push anything out of sight.
         edges = "sections => sections.map(s => s.getBoundingClientRect().right)"
         assert max(tab.eval_on_selector_all("section", edges)) <= 1366
+        conductor.send("session_stop", reason="finished")
+        until(tab, "document.getElementById('phase').textContent === 'ENDED'")
         assert tab.errors == []
+    # The session took the page's server with it: that is no loss.
+    until(tab, "document.getElementById('what').textContent.includes('its page has closed')")
+    assert tab.text_content("#phase") == "ENDED" and tab.is_hidden("#alarm")
     del conductor
 
 

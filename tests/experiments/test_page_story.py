@@ -112,7 +112,14 @@ def test_what_would_tell_the_arm_is_gone_from_a_blinded_page():
         ("[1, 2]", "marker", "[1, 2]"),
         (b"\xff\xfe", "marker", "\ufffd\ufffd"),
         ('{"event": "problem", "text": "no eye tracker"}', "problem", "problem · no eye tracker"),
+        ('{"event": "problem", "text": "a: b is back"}', "returned", "a: b is back"),
         ('{"event": "phase", "phase": "trial", "trial": 3}', "phase", "trial · trial 3"),
+        (
+            '{"event": "fit", "used": false, "by": 0.12345}',
+            "fit",
+            "fit · not used · by 0.123",
+        ),
+        ('{"event": "fit", "model_id": "0ab1", "seconds": 0}', "fit", "fit"),
         ('{"event": "trial_stop", "trial": 3}', "trial_stop", "trial stop · trial 3"),
     ],
 )
@@ -124,6 +131,23 @@ def test_every_marker_has_a_sentence(text, name, said):
 def test_problems_are_kept_for_the_alarm():
     story = told((0.0, START), (3.0, {"event": "problem", "text": "the decoder died"}))
     assert (story.problem, story.problem_seconds) == ("the decoder died", 3.0)
+
+
+def test_what_is_back_is_no_alarm_any_more():
+    def said(*texts):
+        rows = enumerate({"event": "problem", "text": text} for text in texts)
+        return told((0.0, START), *rows).problem
+
+    silent = "decoder: Amp: the stream has been silent for 1.0 s"
+    assert said(silent) == silent == said(silent, "decoder: Other came back")
+    assert said(silent, "decoder: Amp is back") == said("decoder: Amp is back") == ""
+    assert said("required stream 'eeg' (Amp) is lost: nothing for 2 s", "(Amp) is back") == ""
+    assert said("the decoder died", "recorder: PhysioEmo-VAD is recorded again") != ""
+
+
+def test_a_decoder_that_has_learnt_nothing_is_told_even_where_the_arm_is_not():
+    assert told((0.0, {**START, "untrained": True}), blinded=True).untrained
+    assert not told((0.0, START)).untrained
 
 
 def test_lost_samples_and_gaps_are_counted_by_their_stamps():
@@ -164,6 +188,5 @@ def test_quality_of_the_decoder_is_shown_without_a_line_per_electrode():
     )
     lines = quality_lines(description, [1e5, 0.7, 1.0, 0.0, 1.0])
     assert [(line["name"], line["value"], line["unit"]) for line in lines] == [
-        ("usable", 0.7, "share"),
         ("electrodes", 2, "of 3"),
     ]

@@ -96,9 +96,9 @@ class Device:
         )
 
 
-def session(source, decoder, *, late_seconds=0.0):
+def session(source, decoder, *, late_seconds=0.0, returns=()):
     """Return what a live decoder published, and the recording of what it heard."""
-    devices = {key: Device(source, key) for key in CLOCKS}
+    devices, returns = {key: Device(source, key) for key in CLOCKS}, dict(returns)
     sides = {name: devices[KEYS[name]].description for name in KEYS}
     live = FusedLive(decoder, devices[EEG].description, sides)
     said, has_begun_anew = [], False
@@ -116,6 +116,8 @@ def session(source, decoder, *, late_seconds=0.0):
         if start >= RESTART_SECONDS and not has_begun_anew:
             live.restart()
             has_begun_anew = True
+        for again in [at for at in returns if start >= at]:
+            live.restart(returns.pop(again))
     newest = devices[EEG].between(25.0, 26.0)[1][-1]
     silent = decoder.abstention(newest - 1000.0, "silent")
     at = next(i for i, row in enumerate(rows) if row[2] > newest)
@@ -177,6 +179,21 @@ def test_every_prediction_comes_out_again_though_streams_stall_and_clocks_differ
     assert len({b for b in begun.tolist() if b == b}) == 3  # at first, anew, after the stall
     assert np.isnan(column(recording, "gaze_stamp")).sum() == 2  # begun anew, and silent
     assert len({p.probability["valence"] for p in said}) > 40
+
+
+def test_one_stream_begins_anew_and_the_others_go_on(heard, source, with_context):
+    returns = {8.0: EEG, 21.0: KEYS["eda"]}
+    _, recording = session(source, with_context, returns=returns)
+    check = check_predictions(recording, with_context)
+    assert check.passed and not check.gaps and check.n_identical > 40
+
+    def begun(recording, name):
+        return [b for b in dict.fromkeys(column(recording, name).tolist()) if b == b]
+
+    for name, after in (("first_stamp", 1008.0), ("eda_first_stamp", -29.0)):
+        (new,) = set(begun(recording, name)) - set(begun(heard[1], name))
+        assert after < new < after + 0.2
+    assert begun(recording, "gaze_first_stamp") == begun(heard[1], "gaze_first_stamp")
 
 
 def test_a_decoder_that_remembers_comes_out_again_in_its_order(source, with_context):

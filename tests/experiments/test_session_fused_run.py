@@ -110,7 +110,7 @@ def test_a_stream_of_a_rig_that_stalls_is_dropped_and_comes_back(source, decoder
             beside=beside.predicates,
             find_seconds=20.0,
             should_stop=stop.is_set,
-            should_restart=lambda: restart.is_set() and not restart.clear(),
+            restarts=lambda: ("",) if restart.is_set() and not restart.clear() else (),
             on_start=lambda description: started.set(),
             on_prediction=lambda prediction, latency: found.append(prediction),
         )

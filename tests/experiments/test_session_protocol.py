@@ -208,4 +208,8 @@ def test_a_players_playlist_says_what_the_protocol_declares(tmp_path):
     ):
         items = ({"kind": "text", "text": "-", "seconds": 1.0, "trial": 1},)
         path = SessionFolder(tmp_path).write_player(items, rating)
-        assert parse_playlist(path.read_text("utf-8")).continuous == rating
+        playlist = parse_playlist(path.read_text("utf-8"))
+        assert playlist.continuous == rating and playlist.display.sound
+    # Texts and pictures alone need no sound device.
+    silent = SessionFolder(tmp_path).write_player(items, rating, sounds=False)
+    assert not parse_playlist(silent.read_text("utf-8")).display.sound

@@ -401,6 +401,11 @@ def test_what_was_decided_is_computed_again_or_the_gap_is_named(number, decoder,
         if fault == "kill player":
             # The one that comes back waits for the recorder: the next trials are recorded whole.
             assert open_recording(out / "recording-1.zarr").trials.sizes["trial"] >= 3, said
+        if fault == "kill participant":
+            # Once the recorder has the EEG again the decoder begins anew with what is recorded.
+            (found,) = check.predictions.values()
+            lacking = found.n_predictions - found.n_identical - found.n_before
+            assert "Simulated-EEG is recorded again" in errors and lacking <= 8, found.gaps
         if fault in ("kill recorder", "full disk"):
             assert check.gaps
     finally:

@@ -31,7 +31,13 @@ def test_the_decoder_is_of_the_participant_and_is_used_again(tmp_path, monkeypat
 
 def test_a_rig_needs_a_decoder_and_a_session_a_folder(typed, tmp_path):
     typed("session", "new", tmp_path / "s.toml", check=0)
-    for options in (("--rig", "lab.toml", "--out", "a"), ("--simulate",), ("--out", "a")):
+    for options, lacking in (
+        (("--rig", "lab.toml", "--out", "a"), "--rig without --decoder DIR"),
+        (("--simulate",), "no --out FOLDER"),
+        (("--out", "a"), "neither --rig RIG.toml nor --simulate"),
+        ((), "neither --rig RIG.toml nor --simulate and no --out FOLDER"),
+        (("--simulate", "--rig", "lab.toml", "--out", "a"), "--rig with --simulate"),
+    ):
         done = typed("session", "run", tmp_path / "s.toml", *options, check=2)
-        assert "expected such as: physioemo session run" in done.stderr
+        assert f"found {lacking}, expected such as: physioemo session run" in done.stderr
     assert list(tmp_path.iterdir()) == [tmp_path / "s.toml"]

@@ -90,6 +90,7 @@ export class Controls {
       await this.send({ do: "seek", seconds: to });
     }
     this.seeking = false;
+    if (this.page.position) this.position(this.page.position);  // it may have come before the answer
   }
 
   position(at) {

@@ -39,6 +39,9 @@ const take = {
     body.layout();
   },
   events(message) {
+    if (message.restarts && page.mode === "stored") {  // what is shown elsewhere in the recording
+      for (const ring of page.traces.streams.values()) ring.clear();
+    }
     page.events = (message.restarts ? message.events : [...page.events, ...message.events]).slice(-400);
     showLog(page);
   },

@@ -3,7 +3,7 @@
 import { element } from "./body.js";
 import { fit } from "./traces.js";
 
-const TRAIL_POINTS = 80, OLD_SECONDS = 5;
+const TRAIL_POINTS = 80, OLD_SECONDS = 5, SILENT_SECONDS = 1;
 const [T, PV, PA, PD, CV, CA, CD, ABSTAIN] = [0, 1, 2, 3, 4, 5, 6, 7];
 const LINE = "#33404b", TEXT = "#94a1ad", SKY = "#56b4e9", YELLOW = "#f0e442";
 const $ = id => document.getElementById(id);
@@ -20,7 +20,12 @@ export class AffectPlane {
     if (fit(canvas) || key !== this.seen) { this.seen = key; this.paint(last, isOld); }
     const text = $("affect-text");
     if (last && !isOld && !last[ABSTAIN]) text.replaceChildren(...words(last));
-    else text.textContent = !last ? "no predictions" : isOld ? `no prediction for ${age.toFixed(0)} s` : "ABSTAINS: too little usable signal";
+    else text.textContent = !last ? "no predictions" : isOld ? `no prediction for ${age.toFixed(0)} s` : `ABSTAINS: ${this.why()}`;
+  }
+
+  why() {
+    const found = this.page.status.decoder_quality?.find(row => row.name === "staleness");
+    return found?.value >= SILENT_SECONDS ? "the EEG is silent" : "too little usable signal";
   }
 
   paint(last, isOld) {

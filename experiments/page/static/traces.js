@@ -49,17 +49,20 @@ export class Ring {
 
   take(first, nColumns, values, restarts) {
     const width = this.rows.length * 2;
-    if (restarts) {
-      this.numbers.fill(-1);
-      this.values.fill(NaN);
-      this.version++;
-    }
+    if (restarts) this.clear();
     for (let k = 0; k < nColumns; k++) {
       const slot = (first + k) % this.n;
       this.values.set(values.subarray(k * width, (k + 1) * width), slot * width);
       this.numbers[slot] = first + k;
     }
     this.head = first + nColumns - 1;
+  }
+
+  clear() {
+    this.numbers.fill(-1);
+    this.values.fill(NaN);
+    this.head = -1;
+    this.version++;
   }
 
   // Minimum and maximum of a row over the ring, or null where nothing is there.

@@ -5,19 +5,22 @@ import { minutes } from "./timeline.js";
 
 const RED = ["stalled", "lost", "missing", "unreadable"];
 const MARKS = { live: "●", slow: "▼", fast: "▲", stalled: "■", lost: "✕", missing: "?", unreadable: "!", quiet: "○", waiting: "…", stored: "●" };
+const OURS = "PhysioEmo-";
 const PROBLEM_SECONDS = 30;
 const LOW_GIB = 2, LOW_SHARE = 0.03;
 const BUSY_PERCENT = 90;
 let busy = 0;
 const $ = id => document.getElementById(id);
 
+// Now: on the clock of the streams, or in the recording.
+function seconds(page) { return page.mode === "stored" ? page.position?.seconds ?? 0 : Date.now() / 1000 - page.clockShift; }
+
 function say(node, text) { if (node.textContent !== text) node.textContent = text; }
 
 export function showStory(page) {
-  const story = page.story, stored = page.mode === "stored";
-  const now = stored ? page.position?.seconds ?? 0 : Date.now() / 1000 - page.clockShift;
-  const cut = !page.connected || page.silent;
-  const phase = story.phase ?? "";
+  const story = page.story, stored = page.mode === "stored", now = seconds(page);
+  const phase = story.phase ?? "", isOver = over(page);
+  const cut = (!page.connected || page.silent) && !isOver;
   const trial = story.trial ? ` ${story.trial}${story.n_trials ? ` / ${story.n_trials}` : ""}` : "";
   const words = {
     "": stored ? "RECORDING" : "NO SESSION", started: "STARTED", between: "BETWEEN", ready: "READY", rest: "REST", stopped: "ENDED", ended: "ENDED",
@@ -26,7 +29,11 @@ export function showStory(page) {
   const node = $("phase");
   say(node, cut ? "NO CONNECTION" : words[phase] ?? phase.toUpperCase());
   node.dataset.kind = cut ? "gone" : phase;
-  const doing = [story.asked && `${story.asked.toUpperCase()} asked for`, phase === "between" && story.trial ? `after trial ${story.trial}` : "", phase === "ready" ? "waiting for Start" : "", story.block, story.stimulus, phase === "paused" && story.paused_from ? `in ${story.paused_from}` : "", story.reason].filter(Boolean);
+  document.body.classList.toggle("old", cut || isOver);
+  $("untrained").hidden = !story.untrained;
+  $("start").classList.toggle("next", phase === "ready" && !cut);
+  $("resume").classList.toggle("next", phase === "paused" && !cut);
+  const doing = [story.asked && `${story.asked.toUpperCase()} asked for`, phase === "between" && story.trial ? `after trial ${story.trial}` : "", phase === "ready" ? "waiting for Start" : "", story.block, story.stimulus, phase === "paused" && story.paused_from ? `in ${story.paused_from}` : "", story.reason, isOver ? "the session is over, its page has closed" : ""].filter(Boolean);
   const idle = stored ? page.position?.title ?? "" : page.health.length ? "no session is running" : "looking for streams";
   say($("what"), doing.join(" · ") || (phase ? "" : idle));
   const who = [story.protocol, story.participant && `participant ${story.participant}`, story.session && `session ${story.session}`, story.arm && `arm ${story.arm}`, decision(story)];
@@ -37,6 +44,9 @@ export function showStory(page) {
   $("count").replaceChildren(spent, element("small", "", planned));
 }
 
+// A session that has ended takes its page's server with it.
+function over(page) { return page.mode === "live" && !page.connected && ["stopped", "ended"].includes(page.story.phase); }
+
 function decision(story) {
   const made = story.decision;
   if (!made?.event) return "";
@@ -46,12 +56,12 @@ function decision(story) {
 
 export function showAlarm(page) {
   const node = $("alarm"), texts = [];
-  if (!page.connected) texts.push("The page has lost its server. Recording goes on without it.");
+  if (over(page)) { node.hidden = true; return; }
+  if (!page.connected) texts.push(`The page has lost its server.${page.mode === "live" ? " Recording goes on without it." : ""}`);
   else if (page.silent) texts.push("The page's server is silent.");
   else for (const row of [...page.health].sort((a, b) => a.name.localeCompare(b.name))) if (RED.includes(row.state)) texts.push(`${row.name} ${row.state.toUpperCase()}${row.age_seconds === null ? "" : ` ${row.age_seconds.toFixed(0)} s`}`);
   const { problem, problem_seconds: since } = page.story;
-  const now = Date.now() / 1000 - page.clockShift;
-  if (!texts.length && problem && (page.mode === "stored" || now - since < PROBLEM_SECONDS)) texts.push(problem);
+  if (!texts.length && problem && seconds(page) - since < PROBLEM_SECONDS) texts.push(problem);
   const more = texts.length > 2 ? ` and ${texts.length - 2} more` : "";
   say(node, texts.slice(0, 2).join(" · ") + more);
   node.hidden = !texts.length;
@@ -85,6 +95,9 @@ export function showHealth(page) {
   }
   const rank = row => RED.includes(row.state) ? 0 : row.nominal_hz ? 1 : 2;  // what is wrong is on top
   const rows = [...page.health].sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name));
+  const bad = rows.filter(row => RED.includes(row.state)).length;
+  say($("health"), bad ? `■ ${bad} of ${rows.length} not there` : `● all ${rows.length} there`);
+  $("health").classList.toggle("bad", bad > 0);
   while (body.rows.length > rows.length) body.deleteRow(-1);
   rows.forEach((row, i) => {
     let line = body.rows[i];
@@ -97,7 +110,8 @@ export function showHealth(page) {
     line.dataset.stream = row.name;
     line.title = row.note || row.name;
     const rate = row.nominal_hz ? `${number(row.measured_hz, 1)} / ${+row.nominal_hz.toFixed(2)}` : row.measured_hz ? `${number(row.measured_hz, 1)} / –` : "–";
-    const texts = [`${MARKS[row.state]} ${row.state}`, row.name, rate,
+    line.classList.toggle("ours", row.name.startsWith(OURS));
+    const texts = [`${MARKS[row.state]} ${row.state}`, row.name.replace(OURS, ""), rate,
       row.loss === null ? "–" : `${(100 * row.loss).toFixed(row.loss && row.loss < 0.01 ? 2 : 1)} %`, String(row.gaps),
       row.offset_ms === null ? "–" : Math.abs(row.offset_ms) < 1000 ? `${(Math.round(100 * row.offset_ms) / 100 + 0).toFixed(2)} ms` : `${(row.offset_ms / 1000).toFixed(1)} s`,
       row.age_seconds === null ? "–" : `${row.age_seconds.toFixed(row.age_seconds < 10 ? 1 : 0)} s`];
@@ -109,7 +123,10 @@ function number(value, digits) { return value === null ? "–" : value.toFixed(d
 
 export function showQuality(page) {
   const rows = page.status.decoder_quality ?? [], node = $("quality");
-  if (!rows.length) return;
+  if (!rows.length) {
+    if (node.firstChild?.firstChild?.nodeName === "DT") node.replaceChildren(element("div", "muted", "nothing yet"));
+    return;
+  }
   node.replaceChildren(...rows.map(row => element("div", "", element("dt", "", row.name.replaceAll("_", " ")),
     element("dd", "", amount(row)))));
 }
@@ -125,7 +142,7 @@ export function showLog(page) {
   const stored = page.mode === "stored";
   const lines = page.events.slice(-80).reverse().map(event => {
     const at = stored ? minutes(event.seconds - (page.position?.start ?? 0)) : new Date((event.seconds + page.clockShift) * 1000).toLocaleTimeString([], { hour12: false });
-    return element("li", event.name, element("time", "", at), element("span", "from", event.stream.replace("PhysioEmo-", "")), element("span", "said", event.text));
+    return element("li", event.name, element("time", "", at), element("span", "from", event.stream.replace(OURS, "")), element("span", "said", event.text));
   });
   $("log").replaceChildren(...lines);
 }
