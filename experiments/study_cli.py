@@ -1,5 +1,6 @@
 """The command ``study``: a declared study from its TOML file to a folder of results."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def study(
                 jobs=jobs,
                 scheduler=scheduler,
                 overwrite=overwrite,
-                on_progress=lambda done, total: update(done / total),
+                on_progress=_resumed(update),
             )
     except KeyboardInterrupt:
         click.echo("What is done is kept; the same command goes on from here.", err=True)
@@ -95,6 +96,17 @@ def study(
     if declared.keep_models:
         click.echo(f"The models are in {out / MODELS}.")
     click.echo(f"The report is {page}.\nNext: physioemo audit {in_shell(out)}")
+
+
+def _resumed(update: Callable[..., None]) -> Callable[[int, int], None]:
+    """Return what tells progress, without counting as speed what was done in an earlier run."""
+    before: list[int] = []
+
+    def told(done: int, total: int) -> None:
+        before.append(done)
+        update(done / total, before[0] / total)
+
+    return told
 
 
 def _print_plan(declared: Any, jobs: int) -> None:

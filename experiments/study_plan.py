@@ -17,7 +17,7 @@ from physioemo.experiments.study_jobs import (
 from physioemo.experiments.study_joint import ALL_COLUMNS
 from physioemo.experiments.study_maps import ablation_seconds, n_map_fits
 from physioemo.experiments.study_modalities import n_modality_fits
-from physioemo.experiments.study_run import raise_error
+from physioemo.experiments.study_pieces import raise_error
 
 __all__ = ["StudyPlan", "plan_study"]
 
@@ -58,10 +58,9 @@ class StudyPlan:
         return self.seconds_in(1)
 
     def seconds_in(self, jobs: int) -> float:
-        """Estimate for some processes; maps and families are made in one of them."""
-        spread = sum(n * self.seconds[k] for k, n in self.n_fits.items())
-        alone = sum(n * self.seconds[k] for k, n in self.n_more_fits.items())
-        return spread / jobs + alone + self.ablation_seconds
+        """Estimate for some processes."""
+        fits = [*self.n_fits.items(), *self.n_more_fits.items()]
+        return (sum(n * self.seconds[k] for k, n in fits) + self.ablation_seconds) / jobs
 
 
 def plan_study(study: Study) -> StudyPlan:
