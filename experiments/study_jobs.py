@@ -42,6 +42,7 @@ __all__ = [
     "n_permutations",
     "places",
     "plan_jobs",
+    "predictions_of",
     "run_job",
     "said_of",
 ]
@@ -123,7 +124,7 @@ def run_job(job: Job, study: Study, folder: Path) -> dict[str, Any]:
 
     def work(inputs: StudyInputs) -> dict[str, np.ndarray]:
         out = folder.parent if keeps else None
-        rows, predicted, promised, fold, notes = _predictions(job, study, inputs, out)
+        rows, predicted, promised, fold, notes = predictions_of(job, study, inputs, out)
         return {
             "rows": rows,
             "predicted": predicted,
@@ -149,13 +150,23 @@ def load_job(job: Job, folder: Path) -> dict[str, Any]:
     return {**content, "notes": json.loads(str(content["notes"]))}
 
 
-def _predictions(
+def predictions_of(
     job: Job, study: Study, inputs: StudyInputs, out: Path | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-    """Return the windows that were tested, what was said and promised of them, folds, notes.
+    """Fit the models of a job; return what :func:`load_job` does, as a tuple.
 
-    Of a joint model (window, dimension, class) was said, of others (window, class). The models
-    are kept in the study's folder `out`, if it is given.
+    Parameters
+    ----------
+    job, study, inputs
+        What is to be done, and with what.
+    out : Path or None
+        Folder of the study in which the models are kept, if they are.
+
+    Returns
+    -------
+    rows, predicted, promised, fold, notes
+        The windows that were tested, what was said of them, (window, dimension, class) by a joint
+        model, else (window, class), what was promised, the fold of each, and notes of the fits.
     """
     model = with_layout(study.models[job.model], study, inputs)
     features = feature_rows(model, study, inputs)

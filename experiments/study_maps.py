@@ -26,7 +26,6 @@ __all__ = [
     "MapPart",
     "ablation_seconds",
     "attention_beside_null",
-    "n_map_fits",
     "plan_maps",
     "run_map_part",
     "study_maps",
@@ -161,17 +160,6 @@ def _map_part(part: MapPart, study: Study, inputs: StudyInputs) -> dict[str, np.
         "score": score,
         "attention": first.attention(tested) if attends else np.empty(0),
     }
-
-
-def n_map_fits(n_columns: int, n_folds: int) -> int:
-    """Return how many models the maps of a study are made of.
-
-    Parameters
-    ----------
-    n_columns, n_folds : int
-        Dimensions, and folds of the study.
-    """
-    return n_columns * (1 + _PERMUTATIONS) * len(_spread_folds(n_folds))
 
 
 def ablation_seconds(study: Study, inputs: StudyInputs) -> float:

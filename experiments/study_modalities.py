@@ -20,7 +20,6 @@ from physioemo.experiments.trial_scores import subject_scores
 __all__ = [
     "FamilyPart",
     "modality_blocks",
-    "n_modality_fits",
     "plan_modalities",
     "run_family_part",
     "study_modalities",
@@ -118,17 +117,6 @@ def study_modalities(study: Study, inputs: StudyInputs, folder: Path) -> dict[st
         }
         for column, dimension in enumerate(inputs.columns)
     }
-
-
-def n_modality_fits(n_columns: int, n_folds: int) -> int:
-    """Return how many models are fitted to compare families.
-
-    Parameters
-    ----------
-    n_columns, n_folds : int
-        Dimensions, and folds of the study.
-    """
-    return n_columns * len(_spread_folds(n_folds))
 
 
 def _score_name(study: Study) -> str:

@@ -19,7 +19,7 @@ from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_confusion import write_confusion
 from physioemo.experiments.study_fused_options import offline_models
 from physioemo.experiments.study_groups import names_of
-from physioemo.experiments.study_inputs import StudyInputs, load_inputs
+from physioemo.experiments.study_inputs import StudyInputs, load_inputs, shared_electrodes
 from physioemo.experiments.study_jobs import (
     TRUE_LABELS,
     Job,
@@ -92,6 +92,8 @@ def run_study(
     """
     folder = Path(out)
     inputs = load_inputs(study)
+    planned = plan_jobs(study, len(inputs.columns), len(inputs.folds))
+    pieces: list[Piece] = [*planned, *plan_maps(study, inputs), *plan_modalities(study, inputs)]
     config = _config(study, inputs)
     _prepare(folder, config, overwrite=overwrite)
     if is_finished(folder) and (not study.keep_models or (folder / MODELS).is_dir()):
@@ -107,8 +109,6 @@ def run_study(
             store=study.stores[0].resolve() if len(study.stores) == 1 else None,
         ),
     )
-    planned = plan_jobs(study, len(inputs.columns), len(inputs.folds))
-    pieces: list[Piece] = [*planned, *plan_maps(study, inputs), *plan_modalities(study, inputs)]
     there = sum(is_there(piece.name, folder / _JOBS) for piece in pieces)
     _log(folder, f"{len(pieces)} jobs, {there} of them done before")
     _run_all(pieces, study, folder / _JOBS, jobs, scheduler, on_progress)
@@ -118,6 +118,8 @@ def run_study(
         **study_scores(study, inputs, _predictions(planned, study, inputs, folder / _JOBS)),
     }
     _add_trust(results, study, inputs, planned, folder / _JOBS)
+    if shared_electrodes(study, inputs):
+        results["electrodes"] = list(shared_electrodes(study, inputs))
     if offline_models(study):
         results["offline"] = offline_models(study)
     if study.maps:
@@ -160,7 +162,8 @@ def read_results(folder: Path) -> dict[str, Any]:
 def _with_nan(value: Any) -> Any:
     """Return results as they were before JSON, which knows no NaN."""
     if isinstance(value, dict):
-        return {k: _with_nan(v) for k, v in value.items()}
+        # Of promises null is what nobody asked for, or what could not be had.
+        return {k: v if k == "trust" else _with_nan(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_with_nan(v) for v in value]
     return float("nan") if value is None else value
