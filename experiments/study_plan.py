@@ -23,7 +23,7 @@ from physioemo.experiments.study_order import ordered_options
 
 __all__ = ["StudyPlan", "plan_study"]
 
-_EPOCHS, _WINDOWS = 3, 4000
+_EPOCHS, _WINDOWS = 4, 4000
 _QUICK_SECONDS = 2.0
 
 
@@ -129,8 +129,12 @@ def _seconds_of_fit(number: int, study: Study, inputs: StudyInputs) -> float:
     _timed(number, _short(study, number, 1, built.batch_size), some)  # imports and compilers
     seconds = 0.0
     for n, batch_size in parts:
-        short = _short(study, number, _EPOCHS, batch_size)
-        seconds += _timed(number, short, some) / _EPOCHS * n * every
+        one, all_ = (
+            _timed(number, _short(study, number, k, batch_size), some) for k in (1, _EPOCHS)
+        )
+        # Where a computer is busy the difference may be anything, even below zero.
+        of_epoch = max((all_ - one) / (_EPOCHS - 1), all_ / (2 * _EPOCHS))
+        seconds += (all_ + of_epoch * max(n - _EPOCHS, 0)) * every
     return seconds
 
 
