@@ -62,7 +62,8 @@ def check_folds(folds: Sequence[Fold], n_windows: int, where: str = "the split")
         if len(both):
             raise DataError(
                 f"found the window {both[0]} in train and in test of fold {k} of {where} "
-                f"({len(both)} such windows), expected each on one side; correct the split"
+                f"({len(both)} such windows), which leaks whatever else is done, expected each on "
+                "one side; correct the split"
             )
 
 

@@ -7,10 +7,13 @@ are learned inside ``fit`` from its own rows, so nothing can be fitted across fo
 imported before an estimator is asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from inspect import signature
+from numbers import Integral, Real
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from physioemo.errors import CallError
 from physioemo.hints import unknown_name
@@ -79,6 +82,15 @@ class EstimatorRow:
         return import_module(_JOINT).JointTokenClassifier
 
 
+_KINDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple: "a list",
+    Sequence: "a list",
+    Mapping: "a section",
+}
 _SMALL_TOKENS = {
     "preset": "tiny",
     "n_epochs": 30,
@@ -215,7 +227,8 @@ def build_estimator(
     Raises
     ------
     CallError
-        If the estimator, the preset or an option does not exist, or it cannot be joint.
+        If the estimator, the preset or an option does not exist, an option is of another kind
+        than it should be, or the estimator cannot be joint.
     """
     row = find_estimator(name)
     if joint and not row.joint:
@@ -229,12 +242,31 @@ def build_estimator(
     arguments = {**row.arguments, **(row.small if preset == "small" else {}), **options}
     estimator_class = row.load_joint_class() if joint else row.load_class()
     known = estimator_class._get_param_names()
-    for option in arguments:
+    for option, value in arguments.items():
         if option not in known:
             raise unknown_name("the option", option, known, of=name)
+        _check_kind(estimator_class, option, value, name)
     if row.needs_weights and arguments.get("weights") is None:
         raise CallError(
             f"estimator {name!r} cannot be built without weights: give weights= the path of a "
             "local safetensors file; nothing is ever downloaded"
         )
     return estimator_class(seed=seed, **arguments)
+
+
+def _check_kind(estimator_class: Any, option: str, value: Any, name: str) -> None:
+    """Refuse an option that is of another kind than the estimator states."""
+    stated = signature(estimator_class.__init__).parameters[option].annotation
+    kinds = get_args(stated) if isinstance(stated, UnionType) else (stated,)
+    if not any(_is_of(value, get_origin(kind) or kind) for kind in kinds):
+        wanted = _KINDS.get(get_origin(kinds[0]) or kinds[0], str(kinds[0]))
+        raise CallError(f"found {option} = {value!r} for {name!r}, expected {wanted}")
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    if kind in (int, float):
+        numbers = Integral if kind is int else Real
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    if kind in (Sequence, tuple):  # TOML knows lists alone
+        return isinstance(value, Sequence) and not isinstance(value, str)
+    return isinstance(value, kind) if isinstance(kind, type) else True

@@ -233,4 +233,7 @@ def require_two(names: list[str], what: str, advice: str = "") -> None:
     """
     if len(names) < 2:
         found = f"one {what} ({names[0]!r})" if names else f"no {what}"
-        raise CallError(f"found {found}, expected at least two to hold one out{advice}")
+        raise CallError(
+            f"found {found}, expected at least two to hold one out"
+            + (advice or "; choose another protocol")
+        )

@@ -27,9 +27,11 @@ from physioemo.errors import CallError
 
 __all__ = [
     "Interactions",
+    "beside_null",
     "electrode_importance",
     "electrode_interactions",
     "interactions_beside_null",
+    "model_interactions",
 ]
 
 _LEAST_PROBABILITY = 1e-4
@@ -188,14 +190,49 @@ def interactions_beside_null(
             "channels, expected at least one permutation and one name each; a pair means nothing "
             "without its null"
         )
-    model = fit(None)
-    plain = electrode_interactions(model, X, n_own=n_own)
-    score = _specific(model, X, plain)
-    null = []
-    for k in range(n_permutations):
-        other = fit(k)
-        found = _specific(other, X, electrode_interactions(other, X, n_own=n_own))
-        null.append(float(np.nanmax(found, initial=0.0)))
+    plain, score = model_interactions(fit(None), X, n_own=n_own)
+    null = [model_interactions(fit(k), X, n_own=n_own)[1] for k in range(n_permutations)]
+    return beside_null(plain, score, null, ch_names)
+
+
+def model_interactions(
+    estimator: Any, X: np.ndarray, *, n_own: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the interactions of one model, in log-odds and as scores to be compared.
+
+    Parameters
+    ----------
+    estimator, X, n_own
+        As in :func:`electrode_interactions`.
+
+    Returns
+    -------
+    log_odds, score : ndarray, shape (channel, channel)
+        :func:`electrode_interactions`, and the same in units of the SD of the model's log-odds,
+        less what either electrode has in common with all others.
+    """
+    plain = electrode_interactions(estimator, X, n_own=n_own)
+    return plain, _specific(estimator, X, plain)
+
+
+def beside_null(
+    log_odds: np.ndarray,
+    score: np.ndarray,
+    null_scores: Sequence[np.ndarray],
+    ch_names: Sequence[str],
+) -> Interactions:
+    """Return the interactions of a model beside those of models of permuted labels.
+
+    Parameters
+    ----------
+    log_odds, score : ndarray, shape (channel, channel)
+        Of the model, from :func:`model_interactions`.
+    null_scores : sequence of ndarray, shape (channel, channel)
+        Scores of each model that was fitted to permuted labels.
+    ch_names : sequence of str
+        Electrodes.
+    """
+    null = [float(np.nanmax(found, initial=0.0)) for found in null_scores]
     largest = float(np.nanmax(score, initial=0.0))
     threshold = max(*null, _NO_INTERACTION)
     pairs = [
@@ -205,10 +242,10 @@ def interactions_beside_null(
         if score[i, j] > threshold
     ]
     return Interactions(
-        log_odds=_rows(plain),
+        log_odds=_rows(log_odds),
         score=_rows(score),
         null_largest=null,
-        p=(sum(v >= largest for v in null) + 1) / (n_permutations + 1),
+        p=(sum(v >= largest for v in null) + 1) / (len(null) + 1),
         threshold=threshold,
         winners=sorted(pairs, key=lambda p: -p[2]),
     )

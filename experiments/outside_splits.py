@@ -25,6 +25,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ from physioemo.experiments.folds import Fold, name_codes
 __all__ = ["OutsideSplit", "read_split", "store_of", "study_split", "write_split"]
 
 _PARTS = {"train": 0, "training": 0, "validation": 0, "val": 0, "test": 1, "testing": 1}
+_LIKE_WINDOW = ("index", "idx", "row", "sample", "segment", "epoch", "id")
+_ALIKE = 0.75
 _TRAINING_KEYS = ("train", "validation")
 
 
@@ -238,6 +241,7 @@ def _from_csv(path: Path, n_windows: int) -> list[Fold]:
 
     names = column("fold") if "fold" in columns else ["0"] * len(rows)
     if "window" not in columns:
+        _require_order(path, columns)
         return _tested_in(path, _whole(path, names, "fold"), n_windows)
     windows = _whole(path, column("window"), "window")
     if "part" in columns:
@@ -246,6 +250,19 @@ def _from_csv(path: Path, n_windows: int) -> list[Fold]:
     _check_length(path, len(windows), n_windows)
     order, code = name_codes(np.array(names, object))
     return [(windows[code != k], windows[code == k]) for k in range(len(order))]
+
+
+def _require_order(path: Path, columns: Mapping[str, str]) -> None:
+    """Refuse rows that are in the store's order only if a column is misread."""
+    others = [c for c in columns if c != "fold"]
+    numbers = [c for c in others if c == "part" or c in _LIKE_WINDOW or get_close_matches(
+        c, ["window"], cutoff=_ALIKE)]  # fmt: skip
+    if numbers:
+        raise UnreadableFileError(
+            f"found the column {numbers[0]!r} without 'window' in {path}, expected 'window' with "
+            "the numbers of windows; rename it, or leave 'fold' alone for one row per window in "
+            "the order of the store"
+        )
 
 
 def _check_tested_once(path: Path, windows: np.ndarray) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from physioemo.errors import CallError
 
 __all__ = [
+    "FEWEST_FOR_BOOTSTRAP",
     "FEWEST_PERMUTATIONS",
     "Summary",
     "TestResult",
@@ -23,14 +24,16 @@ __all__ = [
     "permutation_p",
 ]
 
-INTERVALS = ("bca", "percentile")
+INTERVALS = ("auto", "t", "bca", "percentile")
+FEWEST_FOR_BOOTSTRAP = 30
+"""From how many subjects on the bootstrap covers as often as Student's t."""
 FEWEST_PERMUTATIONS = 19
 """How many permutations can give a p of 0.05."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean over subjects, with its bootstrap interval.
+    """Mean over subjects, with its interval.
 
     Parameters
     ----------
@@ -43,7 +46,7 @@ class Summary:
     level : float
         What share of such intervals holds the true mean.
     method : str
-        How the interval was made.
+        How the interval was made: t, bca or percentile.
     """
 
     n: int
@@ -100,12 +103,31 @@ def over_subjects(
     *,
     level: float = 0.95,
     n_resamples: int = 9999,
-    method: str = "bca",
+    method: str = "auto",
     seed: int = 0,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
 ) -> Summary:
-    """Return mean and SD over subjects, with a bootstrap interval of the mean.
+    """Return mean and SD over subjects, with an interval of the mean.
 
-    Subjects are resampled whole. Efron (1987), Better bootstrap confidence intervals, JASA 82.
+    Below 30 subjects Student's t, from there on the bootstrap of whole subjects (Efron 1987,
+    Better bootstrap confidence intervals, JASA 82), which is too narrow for fewer. How often an
+    interval of 95 % held the true mean, of accuracies in 40 trials, 4000 draws of n subjects each
+    (a standard error of 0.4 points):
+
+    ====================================  ======  ====  ====  ====  ====  ====
+    subjects' accuracy                    method  n 5   8     12    15    32
+    ====================================  ======  ====  ====  ====  ====  ====
+    0.5 of each                           t       94.3  95.0  95.4  95.2  95.7
+    .                                     BCa     84.8  89.5  91.9  92.1  94.2
+    0.6, SD 0.1                           t       95.4  95.0  94.5  95.4  95.2
+    .                                     BCa     85.7  90.6  91.4  92.6  94.1
+    0.9, SD 0.1                           t       88.3  90.3  91.5  92.2  93.2
+    .                                     BCa     81.9  87.5  90.0  91.9  93.1
+    0.97, SD 0.04                         t       81.6  86.2  87.5  88.8  91.4
+    .                                     BCa     77.7  83.9  87.5  90.2  91.9
+    0.9 of one in six, else 0.5           t       87.5  87.7  90.3  92.7  94.3
+    .                                     BCa     73.7  81.7  87.7  91.7  94.5
+    ====================================  ======  ====  ====  ====  ====  ====
 
     Parameters
     ----------
@@ -115,10 +137,12 @@ def over_subjects(
         Between 0 and 1.
     n_resamples : int
         Number of bootstrap samples.
-    method : {"bca", "percentile"}
-        Bias-corrected and accelerated, or plain percentiles.
+    method : {"auto", "t", "bca", "percentile"}
+        As above; Student's t; the bootstrap, bias-corrected and accelerated or plain percentiles.
     seed : int
         Which samples; the order of the subjects does not matter.
+    bounds : (float, float)
+        Between what a score can lie; an interval ends there.
 
     Raises
     ------
@@ -134,17 +158,32 @@ def over_subjects(
     there = values[np.isfinite(values)]
     if not len(there):
         raise CallError(f"found no score among {len(values)} subjects, expected at least one")
-    low, high = _bootstrap(there, level, n_resamples, method, seed)
+    if method == "auto":
+        method = "t" if len(there) < FEWEST_FOR_BOOTSTRAP else "bca"
+    if method == "t":
+        low, high = _student(there, level)
+    else:
+        low, high = _bootstrap(there, level, n_resamples, method, seed)
     return Summary(
         n=len(there),
         n_missing=len(values) - len(there),
         mean=float(there.mean()),
         sd=float(there.std(ddof=1)) if len(there) > 1 else float("nan"),
-        low=low,
-        high=high,
+        low=max(low, bounds[0]),
+        high=min(high, bounds[1]),
         level=level,
         method=method,
     )
+
+
+def _student(values: np.ndarray, level: float) -> tuple[float, float]:
+    from scipy.stats import t
+
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return float("nan"), float("nan")
+    reach = float(t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return mean - reach, mean + reach
 
 
 def _bootstrap(

@@ -1,5 +1,6 @@
 """The command ``study``: a declared study from its TOML file to a folder of results."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def study(
                 jobs=jobs,
                 scheduler=scheduler,
                 overwrite=overwrite,
-                on_progress=lambda done, total: update(done / total),
+                on_progress=_resumed(update),
             )
     except KeyboardInterrupt:
         click.echo("What is done is kept; the same command goes on from here.", err=True)
@@ -97,23 +98,40 @@ def study(
     click.echo(f"The report is {page}.\nNext: physioemo audit {in_shell(out)}")
 
 
+def _resumed(update: Callable[..., None]) -> Callable[[int, int], None]:
+    """Return what tells progress, without counting as speed what was done in an earlier run."""
+    before: list[int] = []
+
+    def told(done: int, total: int) -> None:
+        before.append(done)
+        update(done / total, before[0] / total)
+
+    return told
+
+
 def _print_plan(declared: Any, jobs: int) -> None:
     from physioemo.experiments.estimators import find_estimator
+    from physioemo.experiments.report.parts import plural
     from physioemo.experiments.statistics import FEWEST_PERMUTATIONS
     from physioemo.experiments.study_fused_options import offline_models
     from physioemo.experiments.study_inputs import protocol_line
     from physioemo.experiments.study_plan import plan_study
 
-    plan = plan_study(declared)
+    plan = plan_study(declared, on_model=lambda m: click.echo(f"Timing {m} ...", err=True))
     click.echo(f"{declared.name}: {protocol_line(declared)}")
     click.echo(
-        f"{plan.n_windows} windows of {plan.n_trials} trials of {plan.n_subjects} subjects, "
-        f"{plan.n_folds} folds, {len(declared.target.columns)} dimensions."
+        f"{plural(plan.n_windows, 'window')} of {plural(plan.n_trials, 'trial')} of "
+        f"{plural(plan.n_subjects, 'subject')}, {plural(plan.n_folds, 'fold')}, "
+        f"{plural(len(declared.target.columns), 'dimension')}."
     )
+    if plan.electrodes:
+        click.echo(f"On the {plural(len(plan.electrodes), 'electrode')} that all stores have.")
     for label, why in offline_models(declared).items():
         click.echo(f"Offline only: {label}, {why}.")
     for label, n in plan.n_fits.items():
-        click.echo(f"  {label:<28} {n:>7} fits, {plan.seconds[label]:.2f} s for one fold now")
+        each = plan.seconds[label]
+        text = f"{each:.2f} s" if each < 10 else _duration_text(each)
+        click.echo(f"  {label:<28} {n:>7} fits, about {text} each")
         if label in plan.n_more_fits:
             click.echo(f"  {'':<28} {plan.n_more_fits[label]:>7} more for maps or families")
     few = {k: n for k, n in plan.n_permutations.items() if 0 < n < FEWEST_PERMUTATIONS}
@@ -122,13 +140,21 @@ def _print_plan(declared: Any, jobs: int) -> None:
         click.echo(
             f"Permutations too few for a p of 0.05, which takes {FEWEST_PERMUTATIONS}: {names}."
         )
-    minutes = plan.seconds_in(jobs) / 60
     networks = any(find_estimator(m.name).uses_torch for m in declared.models)
-    why = ": networks of many folds are trained together, and this one run was their first"
+    why = ": networks stop early, and those of many folds are trained together" if networks else ""
     click.echo(
-        f"About {minutes:.1f} minutes in {jobs} process{'es' if jobs > 1 else ''}, permuted labels "
-        f"included, maps and families too, an upper estimate{why if networks else ''}."
+        f"About {_duration_text(plan.seconds_in(jobs))} in "
+        f"{jobs} process{'es' if jobs > 1 else ''}, with all permuted labels"
+        f"{', maps and families' if plan.n_more_fits else ''}, an upper estimate{why}."
     )
+
+
+def _duration_text(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"
 
 
 def print_results(results: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from physioemo.experiments.study_fields import (
     check_keys,
     count,
     flag,
+    names,
     section,
     typed,
 )
@@ -193,6 +194,11 @@ class Study:
             raise unknown_name("the reference model", self.reference, labels)
         if self.maps and self.maps not in labels:
             raise unknown_name("the model for maps", self.maps, labels)
+        if self.maps and self.models[labels.index(self.maps)].name == baseline:
+            raise CallError(
+                f"found maps for {self.maps!r}, which looks at no electrode, expected another "
+                "model; name one, or leave maps out"
+            )
         find_protocol(self.protocol)
         for model in self.models:
             row = find_estimator(model.name)
@@ -312,18 +318,23 @@ def _study(
     check_keys(evaluation, _SECTIONS["evaluation"], "[evaluation]")
     protocol = dict(section(content, "protocol"))
     preparation, stores = _data(data, path, data_path, out)
+    if not typed(content, "models", list, []):
+        raise CallError(
+            "found no [[models]], expected at least one beside the majority class; name one, such "
+            "as name = 'logistic'"
+        )
     if "target" not in content:
         raise CallError("found no [target], expected what is predicted, such as kind = 'binary'")
     return Study(
         name=typed(content, "name", str, path.stem),
         description=typed(content, "description", str, ""),
-        seed=typed(content, "seed", int, 0),
+        seed=count(content, 0, "seed"),
         stores=stores,
         preparation=preparation,
         resample=typed(evaluation, "resample", str, "none"),
         maps=typed(evaluation, "maps", str, ""),
         modalities=typed(evaluation, "modalities", str, ""),
-        families=tuple(typed(data, "families", list, ["de"])),
+        families=names(data, "families", ["de"]),
         target=Target.from_dict(section(content, "target")),
         protocol=typed(protocol, "name", str, DEFAULT_PROTOCOL),
         protocol_options={k: v for k, v in protocol.items() if k != "name"},
@@ -340,13 +351,17 @@ def _data(
 ) -> tuple[Preparation | None, tuple[Path, ...]]:
     """Return how the store is made, if it is, and the stores."""
     if "dataset" not in data:
-        stores = data.get("stores")
-        if not isinstance(stores, list) or not stores:
+        if "stores" not in data:
             raise CallError(
                 "found neither stores nor a dataset in [data], expected a list of feature stores "
                 "or the name of a data set"
             )
-        return None, tuple(path.parent / str(s) for s in stores)
+        stores = tuple(path.parent / name for name in names(data, "stores", []))
+        where = [s.resolve() for s in stores]
+        twice = [s.name for s in where if where.count(s) > 1]
+        if twice:
+            raise CallError(f"found the store {twice[0]} twice, expected each once; leave one out")
+        return None, stores
     from physioemo.datasets.catalogue import CATALOGUE
 
     name = typed(data, "dataset", str, "")

@@ -6,7 +6,7 @@ from typing import Any
 from physioemo.errors import CallError
 from physioemo.hints import unknown_name
 
-__all__ = ["check_keys", "count", "flag", "section", "typed"]
+__all__ = ["check_keys", "count", "flag", "names", "section", "typed"]
 
 
 def section(content: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -22,11 +22,11 @@ def flag(content: Mapping[str, Any], key: str) -> bool:
     return value
 
 
-def count(content: Mapping[str, Any], default: int) -> int:
-    """Return ``n_permutations``."""
-    found = typed(content, "n_permutations", int, default)
+def count(content: Mapping[str, Any], default: int, key: str = "n_permutations") -> int:
+    """Return a whole number that is not negative."""
+    found: int = typed(content, key, int, default)
     if found < 0:
-        raise CallError(f"found n_permutations = {found}, expected 0 or more")
+        raise CallError(f"found {key} = {found}, expected 0 or more")
     return found
 
 
@@ -35,8 +35,17 @@ def typed(content: Mapping[str, Any], key: str, kind: type, default: Any) -> Any
     value = content.get(key, default)
     if not isinstance(value, kind) or isinstance(value, bool):
         names = {str: "text", int: "a whole number", list: "a list", dict: "a section"}
-        raise CallError(f"found {key} = {value!r}, expected {names[kind]}")
+        wanted = "[[models]], one for each" if key == "models" else names[kind]
+        raise CallError(f"found {key} = {value!r}, expected {wanted}")
     return value
+
+
+def names(content: Mapping[str, Any], key: str, default: list[str]) -> tuple[str, ...]:
+    """Return a list of names, at least one."""
+    value = typed(content, key, list, default)
+    if not value or not all(isinstance(v, str) and v for v in value):
+        raise CallError(f"found {key} = {value!r}, expected a list of one name or more")
+    return tuple(value)
 
 
 def check_keys(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:

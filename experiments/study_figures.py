@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physioemo.experiments.metrics import expected_calibration_error
-from physioemo.experiments.report.figures import COLOURS, encode_svg, new_canvas
+from physioemo.experiments.report.figures import COLOURS, draw_stamp, encode_svg, new_canvas
 from physioemo.experiments.report.parts import PAGE_INCHES, shorten
+from physioemo.experiments.study_score_blocks import score_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,6 +38,8 @@ def subject_figure(
     """
     models = {k: v for k, v in content["models"].items() if name in v["trial"]}
     canvas = new_canvas(max(2.0, 0.55 * len(models) + 1.0))
+    # The last number of one panel would touch the first of the next.
+    canvas.set_layout_engine("constrained", w_pad=0.15)
     panels = canvas.subplots(1, 2 if n_classes else 1, sharey=True, squeeze=False)[0]
     axes = panels[0]
     for row, scores in enumerate(models.values()):
@@ -57,7 +60,7 @@ def subject_figure(
         if n_classes:
             _draw_accuracy(panels[1], row, scores)
     axes.set(yticks=range(len(models)), yticklabels=list(models), ylim=(len(models) - 0.4, -0.6))
-    axes.set_xlabel(f"{name.replace('_', ' ')} of trials")
+    axes.set_xlabel(f"{score_title(name)} of trials")
     if name in _FROM_ZERO:
         axes.axvline(0.0, color="#999999", lw=0.8, ls=":")
     else:
@@ -86,11 +89,7 @@ def _draw_accuracy(axes: "Axes", row: int, scores: dict[str, Any]) -> None:
 
 def _stamped(canvas: "Canvas", stamp: str) -> str:
     """Encode a figure; a stamp is part of the image, so that it is not lost when copied."""
-    if stamp:
-        canvas.text(
-            0.5, 0.5, stamp, color="#C00000", size=26, weight="bold", rotation=12, alpha=0.45,
-            ha="center", va="center",
-        )  # fmt: skip
+    draw_stamp(canvas, stamp)
     return encode_svg(canvas)
 
 
@@ -114,8 +113,10 @@ def confusion_figure(content: dict[str, Any], classes: list[str], *, stamp: str 
             axes.text(j, i, text, ha="center", va="center", color=ink, size=8)
         ticks = range(len(classes))
         axes.set(xticks=ticks, yticks=ticks, xticklabels=classes, yticklabels=classes)
-        axes.set_title(label)
+        axes.set_title(shorten(label))
         axes.tick_params(length=0)
+        if label == next(iter(models)):
+            axes.set(xlabel="said", ylabel="true")
         if len(classes) > 3:
             axes.tick_params(axis="x", labelrotation=90)
     return _stamped(canvas, stamp)
@@ -198,6 +199,7 @@ def calibration_figure(
                 ms=4,
                 color=_CYCLE[k % len(_CYCLE)],
                 label=name,
+                clip_on=False,
             )
     axes.set(xlabel="probability of the likeliest class", ylabel="share right")
     axes.set(xlim=(0, 1), ylim=(0, 1))
@@ -222,8 +224,10 @@ def learning_figure(content: dict[str, Any], *, stamp: str = "") -> str:
             curves = [n[kind] for n in notes if kind in n]  # none is checked where the last counts
             if curves:
                 name = f"{label}, {kind.split('_')[0]}"
-                axes.plot(_mean_curve(curves), style, color=colour, label=name)
+                mean = _mean_curve(curves)
+                axes.plot(np.arange(1, len(mean) + 1), mean, style, color=colour, label=name)
     axes.set(xlabel="epoch", ylabel="loss")
+    axes.locator_params(axis="x", integer=True)
     axes.legend()
     return _stamped(canvas, stamp)
 

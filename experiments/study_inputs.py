@@ -15,7 +15,13 @@ from physioemo.experiments.protocols import find_protocol, split
 from physioemo.experiments.study_config import ModelChoice, Study
 from physioemo.experiments.study_data import Groups, StudyData, open_study_data
 from physioemo.experiments.study_fused_options import learns_ratings, reads_trials
-from physioemo.experiments.study_stimuli import check_pretrained, check_stimuli, protocol_options
+from physioemo.experiments.study_order import check_options
+from physioemo.experiments.study_stimuli import (
+    BLIND,
+    check_pretrained,
+    check_stimuli,
+    protocol_options,
+)
 from physioemo.experiments.study_trust import require_enough
 from physioemo.experiments.targets import Target
 from physioemo.experiments.trial_sequences import require_one_hop
@@ -28,6 +34,7 @@ __all__ = [
     "load_inputs",
     "permuted_rows",
     "permuted_targets",
+    "shared_electrodes",
     "with_layout",
 ]
 
@@ -91,6 +98,7 @@ def load_inputs(study: Study) -> StudyInputs:
         If the protocol does not fit the groups, or leakage is not allowed and a model reads a
         stimulus that is on both sides of a split, or has seen in pre-training what is tested.
     """
+    check_options(study.models, study.target)
     needed = _needed_families(study)
     opened = [open_study_data(path, sorted(needed)) for path in study.stores]
     targets = np.concatenate([study.target.apply(d) for d in opened])
@@ -100,6 +108,8 @@ def load_inputs(study: Study) -> StudyInputs:
             f"found the classes {' and '.join(map(str, sorted(names)))}, expected the same in all "
             "stores; choose a target that they share"
         )
+    for d in opened:
+        _check_numbers(study, d)
     data = _joined(opened)
     inputs = StudyInputs(
         families=data.families,
@@ -122,6 +132,27 @@ def load_inputs(study: Study) -> StudyInputs:
     readers = {m.label: _read_families(m, study) for m in study.models}
     leaks = (*check_stimuli(study, inputs, readers), *check_pretrained(study, inputs))
     return replace(inputs, leaks=leaks)
+
+
+def _check_numbers(study: Study, data: StudyData) -> None:
+    """Refuse what is infinite, and a store of which a model would read nothing at all."""
+    path = data.source["path"]
+    infinite = {f: int(np.isinf(v).sum()) for f, v in data.families.items()}
+    for family, n in infinite.items():
+        if n:
+            raise DataError(
+                f"found infinite numbers ({n}) among the features {family!r} of {path}, expected "
+                "finite ones, or NaN where one is missing; make the store anew"
+            )
+    empty = {f for f, v in data.families.items() if np.isnan(v).all()}
+    for model in study.models:
+        read = _read_families(model, study)
+        if read <= empty and model.name not in BLIND:
+            raise DataError(
+                f"found no number at all among the features {', '.join(sorted(read))} of {path}, "
+                f"which {model.label!r} reads, expected some that are not missing; make the store "
+                "anew, or name other families"
+            )
 
 
 def _ratings_of(study: Study, opened: Sequence[StudyData]) -> dict[str, Any]:
@@ -177,8 +208,12 @@ def _joined(opened: Sequence[StudyData]) -> StudyData:
                     f"{first.source['path']}, expected the same; make both with the same recipe"
                 )
     groups = [d.groups for d in picked]
+    lengths = [f"{d.groups.window_seconds:g} s in {d.source['path']}" for d in picked]
     if len({g.window_seconds for g in groups}) > 1:
-        raise DataError("found windows of several lengths, expected one; use one recipe")
+        raise DataError(
+            f"found windows of {' and '.join(lengths)}, expected one length; make the stores with "
+            "the same --window-seconds"
+        )
     arrays = {
         k: np.concatenate([getattr(g, k) for g in groups])
         for k in ("subject", "session", "trial", "stimulus", "onset_seconds", "dataset")
@@ -190,7 +225,12 @@ def _joined(opened: Sequence[StudyData]) -> StudyData:
     )
 
 
-def _channels(data: StudyData) -> tuple[str, ...]:
+def shared_electrodes(study: Study, inputs: StudyInputs) -> tuple[str, ...]:
+    """Return the electrodes that all stores have; none where there is one store."""
+    return _channels(inputs) if len(study.stores) > 1 else ()
+
+
+def _channels(data: StudyData | StudyInputs) -> tuple[str, ...]:
     """Return the electrodes: other streams have channels of their own."""
     named = [a for a in data.coords.values() if "channel" in a]
     return next((a["channel"] for a in sorted(named, key=lambda a: "band" not in a)), ())

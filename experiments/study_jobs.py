@@ -1,20 +1,18 @@
 """The jobs of a study: one model, one dimension, true or permuted labels, some folds.
 
-A job is independent of all others and writes its predictions into one file, whole or not at all.
-So a study can be interrupted at any time and spread over processes, and comes out the same.
+A job is independent of all others and writes its predictions into one file
+(:mod:`physioemo.experiments.study_pieces`).
 """
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from physioemo.atomic_file import new_path
-from physioemo.errors import CallError, PhysioEmoError
 from physioemo.experiments.estimator_inputs import training_rows
 from physioemo.experiments.estimators import build_estimator, find_estimator
 from physioemo.experiments.smote import smote
@@ -25,13 +23,13 @@ from physioemo.experiments.study_inputs import (
     FamilyRows,
     StudyInputs,
     feature_rows,
-    load_inputs,
     permuted_rows,
     with_layout,
 )
 from physioemo.experiments.study_joint import ALL_COLUMNS, permuted_for, rated_rows
 from physioemo.experiments.study_models import is_kept, keep_model
 from physioemo.experiments.study_order import ordered_options
+from physioemo.experiments.study_pieces import compute_piece, is_there, read_piece
 from physioemo.experiments.study_trust import Said, fold_promises, trust_parts
 
 __all__ = [
@@ -39,10 +37,12 @@ __all__ = [
     "Job",
     "fit_fold",
     "fit_folds",
+    "kind_of",
     "load_job",
     "n_permutations",
     "places",
     "plan_jobs",
+    "predictions_of",
     "run_job",
     "said_of",
 ]
@@ -75,9 +75,19 @@ class Job:
     @property
     def name(self) -> str:
         """A name fit for a file."""
-        kind = "true" if self.permutation == TRUE_LABELS else f"permuted{self.permutation:04d}"
         column = "all" if self.column == ALL_COLUMNS else str(self.column)
+        kind = kind_of(self.permutation)
         return f"model{self.model:02d}-{column}-{kind}-fold{self.folds[0]:04d}"
+
+    @property
+    def n_fits(self) -> int:
+        """How many models it fits."""
+        return len(self.folds)
+
+
+def kind_of(permutation: int) -> str:
+    """Return what the labels of a piece are called in the name of its file."""
+    return "true" if permutation == TRUE_LABELS else f"permuted{permutation:04d}"
 
 
 def plan_jobs(study: Study, n_columns: int, n_folds: int) -> list[Job]:
@@ -103,59 +113,27 @@ def _trains_together(model: ModelChoice) -> bool:
     return find_estimator(model.name).class_name == "TokenClassifier"
 
 
-@lru_cache(maxsize=1)
-def _inputs_of(study_key: "_StudyKey") -> StudyInputs:
-    return load_inputs(study_key.study)
-
-
-@dataclass(frozen=True)
-class _StudyKey:
-    """A study by its hash and paths, so that a worker reads its stores once."""
-
-    key: str
-    study: Study
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _StudyKey) and self.key == other.key
-
-
 def run_job(job: Job, study: Study, folder: Path) -> dict[str, Any]:
-    """Compute one job, unless it is there; return its name and how long it took to fit.
+    """Compute one job, unless it is there; return its name and what went wrong.
 
     What cannot be fitted is reported, not raised, so that a study says which fold it is.
     """
-    path = folder / f"{job.name}.npz"
     keeps = study.keep_models and job.permutation == TRUE_LABELS
-    if path.is_file() and (not keeps or _all_kept(job, study, folder)):
+    if is_there(job.name, folder) and (not keeps or _all_kept(job, study, folder)):
         return {"job": job.name, "reused": True, "error": ""}
-    key = _StudyKey(f"{study.fingerprint} {study.stores}", study)
-    from threadpoolctl import threadpool_limits
 
-    networks = find_estimator(study.models[job.model].name).uses_torch
-    try:
-        # Small linear fits lose more to the start of threads than they win, and their last bits
-        # would depend on how many there are.
-        with threadpool_limits(limits=None if networks else 1):
-            inputs = _inputs_of(key)
-            out = folder.parent if keeps else None
-            rows, predicted, promised, fold_of, notes = _predictions(job, study, inputs, out)
-    except PhysioEmoError as error:
-        model = study.models[job.model].label
-        wrong_call = isinstance(error, CallError)
-        return {"job": job.name, "error": f"{model}: {error}", "wrong_call": wrong_call}
-    with new_path(path, overwrite=True) as partial, partial.open("wb") as file:
-        np.savez(
-            file,
-            rows=rows,
-            predicted=predicted,
-            promised=promised,
-            fold=fold_of,
-            notes=np.array(json.dumps(notes)),
-        )
-    return {"job": job.name, "reused": False, "error": ""}
+    def work(inputs: StudyInputs) -> dict[str, np.ndarray]:
+        out = folder.parent if keeps else None
+        rows, predicted, promised, fold, notes = predictions_of(job, study, inputs, out)
+        return {
+            "rows": rows,
+            "predicted": predicted,
+            "promised": promised,
+            "fold": fold,
+            "notes": np.array(json.dumps(notes)),
+        }
+
+    return compute_piece(job.name, study, folder, job.model, work)
 
 
 def _all_kept(job: Job, study: Study, folder: Path) -> bool:
@@ -166,21 +144,29 @@ def _all_kept(job: Job, study: Study, folder: Path) -> bool:
 
 def load_job(job: Job, folder: Path) -> dict[str, Any]:
     """Return what a job wrote: ``rows``, ``predicted``, ``promised``, ``fold``, ``notes``."""
-    with np.load(folder / f"{job.name}.npz", allow_pickle=False) as file:
-        content = {name: file[name] for name in ("rows", "predicted", "fold")}
-        # A study that an earlier version began promised nothing.
-        nothing = np.empty((len(content["rows"]), 0))
-        content["promised"] = file.get("promised", nothing)
-        return {**content, "notes": json.loads(str(file["notes"]))}
+    content: dict[str, Any] = read_piece(job.name, folder)
+    # A study that an earlier version began promised nothing.
+    content.setdefault("promised", np.empty((len(content["rows"]), 0)))
+    return {**content, "notes": json.loads(str(content["notes"]))}
 
 
-def _predictions(
+def predictions_of(
     job: Job, study: Study, inputs: StudyInputs, out: Path | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-    """Return the windows that were tested, what was said and promised of them, folds, notes.
+    """Fit the models of a job; return what :func:`load_job` does, as a tuple.
 
-    Of a joint model (window, dimension, class) was said, of others (window, class). The models
-    are kept in the study's folder `out`, if it is given.
+    Parameters
+    ----------
+    job, study, inputs
+        What is to be done, and with what.
+    out : Path or None
+        Folder of the study in which the models are kept, if they are.
+
+    Returns
+    -------
+    rows, predicted, promised, fold, notes
+        The windows that were tested, what was said of them, (window, dimension, class) by a joint
+        model, else (window, class), what was promised, the fold of each, and notes of the fits.
     """
     model = with_layout(study.models[job.model], study, inputs)
     features = feature_rows(model, study, inputs)

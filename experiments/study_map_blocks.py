@@ -43,7 +43,7 @@ def _importance_blocks(maps: dict[str, Any], stamp: str) -> Iterator[Block]:
     importance = np.array(maps["importance"], float)[:, None]
     largest = max(maps["importance_null_largest"])
     yield Figure(
-        draw_values(importance, tuple(maps["ch_names"]), ["without it"], "nats", "RdBu_r"),
+        draw_values(importance, tuple(maps["ch_names"]), ["without it"], "nats", "RdBu_r", stamp),
         "What is lost of the true class's log-probability without an electrode, mean over "
         f"{plural(maps['n_folds'], 'fold')}. Models of permuted labels reach up to "
         f"{number_text(largest, 4)} nats at their largest electrode: less means nothing.",

@@ -1,17 +1,22 @@
 """Ordered classes in studies: which models know the order, and what is scored of it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from physioemo.experiments.estimators import find_estimator
+from physioemo.errors import CallError
+from physioemo.experiments.estimators import build_estimator, find_estimator
 from physioemo.experiments.statistics import permutation_p
 from physioemo.experiments.targets import Target
+
+if TYPE_CHECKING:
+    from physioemo.experiments.study_config import ModelChoice
 
 __all__ = [
     "CUMULATIVE",
     "LOWER_IS_BETTER",
     "ORDERED_SCORES",
     "UNORDERED",
+    "check_options",
     "order_of",
     "ordered_options",
     "permutation_tests",
@@ -38,6 +43,24 @@ def ordered_options(name: str, options: Mapping[str, Any], target: Target) -> di
     """
     own = find_estimator(name).ordered if target.kind == "ordinal" else None
     return {**(own or {}), **options}
+
+
+def check_options(models: Sequence["ModelChoice"], target: Target) -> None:
+    """Build every model of a study once, so that a wrong option is told before anything is fitted.
+
+    Raises
+    ------
+    CallError
+        If one cannot be built; the message names it.
+    """
+    for model in models:
+        options = ordered_options(model.name, model.options, target)
+        try:
+            estimator = build_estimator(model.name, model.preset, joint=model.joint, **options)
+            if hasattr(estimator, "training_config"):
+                estimator.training_config()
+        except CallError as error:
+            raise CallError(f"{model.label}: {error}") from error
 
 
 def order_of(name: str, options: Mapping[str, Any], target: Target) -> str:

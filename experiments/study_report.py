@@ -10,7 +10,6 @@ import numpy as np
 from physioemo.experiments.report.figures import report_style
 from physioemo.experiments.report.page import render_page, write_page
 from physioemo.experiments.report.parts import (
-    NOTHING,
     Block,
     Figure,
     Listing,
@@ -22,7 +21,7 @@ from physioemo.experiments.report.parts import (
     shorten,
 )
 from physioemo.experiments.report.scores import p_text
-from physioemo.experiments.statistics import FEWEST_PERMUTATIONS, least_p
+from physioemo.experiments.statistics import least_p
 from physioemo.experiments.study_confusion import confusion_blocks
 from physioemo.experiments.study_figures import (
     calibration_figure,
@@ -32,12 +31,18 @@ from physioemo.experiments.study_figures import (
 )
 from physioemo.experiments.study_map_blocks import map_blocks
 from physioemo.experiments.study_modalities import modality_blocks
-from physioemo.experiments.study_order_blocks import order_blocks
+from physioemo.experiments.study_score_blocks import (
+    BASELINES,
+    interval_text,
+    permuted_scores,
+    score_blocks,
+    score_title,
+    shown_label,
+    subject_table,
+)
 from physioemo.experiments.study_trust_blocks import trust_blocks
 
 __all__ = ["write_study_report"]
-
-_FEW_SUBJECTS = 15
 
 
 def write_study_report(results: dict[str, Any], folder: str | Path) -> Path:
@@ -85,36 +90,45 @@ def _stamp(results: dict[str, Any]) -> str:
     return " · ".join(words)
 
 
-def _permuted(scores: dict[str, Any]) -> list[float]:
-    return [p["trial"] for p in scores["permuted"] if number_text(p["trial"]) != NOTHING]
-
-
 def _verdict(results: dict[str, Any]) -> Iterator[Note]:
     name = results["headline"]
     for dimension, content in results["dimensions"].items():
         models = {k: v for k, v in content["models"].items() if name in v["trial"]}
         if not models:
-            yield Note(f"{dimension}: {name.replace('_', ' ')} is not defined.", "missing")
+            yield Note(f"{dimension}: {score_title(name)} is not defined.", "missing")
             continue
         best = max(models, key=lambda k: models[k]["trial"][name]["mean"])
         score = models[best]["trial"][name]
-        test = models[best]["permutation_tests"].get("trial")
         text = (
-            f"{dimension}: {_shown(results, best)} reaches a {name.replace('_', ' ')} of "
+            f"{dimension}: {shown_label(results, best)} reaches a {score_title(name)} of "
             f"{number_text(score['mean'], 3)} over {plural(score['n'], 'subject')}"
         )
-        if test:
-            permuted = _permuted(models[best])
-            mean = float(np.mean(permuted)) if permuted else None
-            text += (
-                f", beside {number_text(mean, 3)} with permuted labels "
-                f"(p {p_text(test['p'])}, {plural(test['n'], 'permutation')}; with so many it is "
-                f"at least {p_text(least_p(test['n']))})"
-            )
+        beside = _beside(results, models, best)
+        if beside:
+            text += f", beside {' and '.join(beside)}"
         if len(models) > 2:
             text += f". It is the best of {len(models)} models on these same data: expect less"
         tone = "warning" if results["leaky"] else "plain"
         yield Note(text + (". The split leaks." if results["leaky"] else "."), tone)
+
+
+def _beside(results: dict[str, Any], models: dict[str, Any], best: str) -> list[str]:
+    """Return in words what the best score stands beside: trivial baselines, permuted labels."""
+    name, found = results["headline"], []
+    for model in results["study"]["models"]:
+        label = model["label"]
+        if model.get("name") in BASELINES and label in models and label != best:
+            found.append(f"{number_text(models[label]['trial'][name]['mean'], 3)} of {label}")
+    test = models[best]["permutation_tests"].get("trial")
+    if test:
+        permuted = permuted_scores(models[best])
+        mean = float(np.mean(permuted)) if permuted else None
+        found.append(
+            f"{number_text(mean, 3)} with permuted labels (p {p_text(test['p'])}, "
+            f"{plural(test['n'], 'permutation')}; with so many it is at least "
+            f"{p_text(least_p(test['n']))})"
+        )
+    return found
 
 
 def _described(results: dict[str, Any]) -> Iterator[str]:
@@ -131,6 +145,9 @@ def _described(results: dict[str, Any]) -> Iterator[str]:
         f"Data: {datasets}; {plural(results['n_windows'], 'window')} of "
         f"{plural(results['n_trials'], 'trial')} of {plural(results['n_subjects'], 'subject')}."
     )
+    if results.get("electrodes"):
+        shared = results["electrodes"]
+        yield f"Only the {plural(len(shared), 'electrode')} that all have: {', '.join(shared)}."
 
 
 def _target_text(target: dict[str, Any]) -> str:
@@ -146,7 +163,9 @@ def _options_text(options: dict[str, Any]) -> str:
 
 
 def _sections(results: dict[str, Any], folder: Path) -> Iterator[Section]:
-    yield Section("Scores beside chance", tuple(_score_blocks(results)), "scores", 2)
+    yield Section(
+        "Scores beside chance", tuple(score_blocks(results, _stamp(results))), "scores", 2
+    )
     for k, (dimension, content) in enumerate(results["dimensions"].items()):
         yield Section(
             f"Subject by subject: {dimension}",
@@ -155,7 +174,9 @@ def _sections(results: dict[str, Any], folder: Path) -> Iterator[Section]:
             2,
         )
         if "trust_unit" in results:
-            blocks = trust_blocks(content["models"], results["trust_unit"], _stamp(results))
+            kind = results["study"]["target"]["kind"]
+            unit = results["trust_unit"]
+            blocks = trust_blocks(content["models"], unit, _stamp(results), kind=kind)
             yield Section(f"Promises: {dimension}", tuple(blocks), f"trust-{k}", 2)
         if results.get("maps"):
             yield Section(
@@ -173,111 +194,6 @@ def _sections(results: dict[str, Any], folder: Path) -> Iterator[Section]:
                 2,
             )
     yield Section("How it was made", tuple(_provenance(results)), "made", 2)
-
-
-def _score_blocks(results: dict[str, Any]) -> Iterator[Block]:
-    name, stamp = results["headline"], _stamp(results)
-    rows = []
-    for dimension, content in results["dimensions"].items():
-        for label, scores in content["models"].items():
-            rows.append((dimension, _shown(results, label), *_score_cells(scores, name)))
-    columns = (
-        "dimension",
-        "model",
-        "trials, mean",
-        "SD",
-        "95 % interval",
-        "windows, mean",
-        "permuted, mean (range)",
-        "p (permutations)",
-        "subjects",
-    )
-    title = name.replace("_", " ")
-    yield Table(f"{title} over subjects", columns, tuple(rows), stamp=stamp)
-    if results["study"]["target"]["kind"] == "ordinal":
-        yield from order_blocks(results, stamp)
-    for label, why in results.get("offline", {}).items():
-        yield Note(f"{label}: offline only, {why}; no live session can say this.", "warning")
-    few = _few_permutations(results)
-    if few:
-        yield Note(few, "warning")
-    if results["n_subjects"] == 1:
-        yield Note("One subject: nothing is known of others, and there is no interval.", "warning")
-    elif results["n_subjects"] < _FEW_SUBJECTS:
-        yield Note(
-            f"With {plural(results['n_subjects'], 'subject')} the bootstrap interval is too "
-            "narrow: in simulations with 8 to 15 subjects it held the true mean in 90 % of cases "
-            "instead of 95 %.",
-            "warning",
-        )
-    for dimension, content in results["dimensions"].items():
-        found = content["comparisons"]
-        if found["models"]:
-            rows = [
-                (
-                    label,
-                    number_text(t["effect"], 3),
-                    p_text(t["p"]),
-                    p_text(t["p_holm"]),
-                    str(t["n"]),
-                )
-                for label, t in found["models"].items()
-            ]
-            yield Table(
-                f"{dimension}: difference from {found['reference']} (Wilcoxon over subjects, "
-                "corrected by Holm)",
-                ("model", "median difference", "p", "p corrected", "subjects"),
-                tuple(rows),
-                folded=True,
-                stamp=stamp,
-            )
-
-
-def _shown(results: dict[str, Any], label: str) -> str:
-    """Return what a model is called, and whether it is for offline use only."""
-    return f"{label} (offline only)" if label in results.get("offline", {}) else label
-
-
-def _few_permutations(results: dict[str, Any]) -> str:
-    """Return which models were permuted too rarely for a small p; empty if none was."""
-    counts = {
-        label: len(scores["permuted"])
-        for content in results["dimensions"].values()
-        for label, scores in content["models"].items()
-    }
-    few = [
-        f"{shorten(label)} ({n}, p at least {p_text(least_p(n))})"
-        for label, n in counts.items()
-        if 0 < n < FEWEST_PERMUTATIONS
-    ]
-    if not few:
-        return ""
-    names = ", ".join(few)
-    return f"Permutations too few for a p of 0.05, which takes {FEWEST_PERMUTATIONS}: {names}."
-
-
-def _score_cells(scores: dict[str, Any], name: str) -> tuple[str, ...]:
-    trial, window = scores["trial"].get(name), scores["window"].get(name)
-    if trial is None or window is None:
-        return (NOTHING,) * 7
-    permuted = _permuted(scores)
-    test = scores["permutation_tests"].get("trial", {})
-    return (
-        number_text(trial["mean"], 3),
-        number_text(trial["sd"], 3),
-        _range(trial["low"], trial["high"]),
-        number_text(window["mean"], 3),
-        f"{number_text(float(np.mean(permuted)), 3)} ({_range(min(permuted), max(permuted))})"
-        if permuted
-        else NOTHING,
-        f"{p_text(test['p'])} ({test['n']})" if test else NOTHING,
-        str(trial["n"]),
-    )
-
-
-def _range(low: Any, high: Any) -> str:
-    ends = number_text(low, 3), number_text(high, 3)
-    return NOTHING if NOTHING in ends else f"{ends[0]} to {ends[1]}"
 
 
 def _dimension_blocks(
@@ -309,8 +225,9 @@ def _dimension_blocks(
         if calibration:
             yield Figure(
                 calibration,
-                "Windows by the probability of the likeliest class, and how often it was right. On "
-                "the line a probability means what it says.",
+                "Windows by the probability of the likeliest class, in bins of a tenth with ten "
+                f"windows or more (n = {results['n_windows']} in all), and how often it was right. "
+                "On the line a probability means what it says.",
                 f"Calibration in {dimension}",
                 width_inches=6.0,
                 stamp=stamp,
@@ -319,46 +236,13 @@ def _dimension_blocks(
     if learning:
         yield Figure(
             learning,
-            "Mean loss over folds; validation windows are held out of training. Folds that "
-            "stopped early are left out after they stopped.",
+            f"Mean loss over {plural(results['n_folds'], 'fold')}; validation windows are held "
+            "out of training. Folds that stopped early are left out after they stopped.",
             f"Learning curves in {dimension}",
             width_inches=6.0,
             stamp=stamp,
         )
-    yield _subject_table(content, results, stamp)
-
-
-def _subject_table(content: dict[str, Any], results: dict[str, Any], stamp: str) -> Table:
-    name = results["headline"]
-    rows = []
-    for label, scores in content["models"].items():
-        for subject, s in scores["subjects"].items():
-            chance = scores.get("chance", {}).get(subject, {})
-            rows.append(
-                (
-                    label,
-                    subject,
-                    number_text(s["trial"][name], 3),
-                    number_text(s["window"][name], 3),
-                    number_text(s["trial"].get("accuracy"), 3),
-                    number_text(chance.get("majority"), 3),
-                    number_text(chance.get("threshold"), 3),
-                    p_text(chance.get("p")),
-                    str(s["trial"]["n"]),
-                )
-            )
-    columns = (
-        "model",
-        "subject",
-        "trials",
-        "windows",
-        "accuracy of trials",
-        "largest class",
-        "threshold",
-        "p",
-        "n trials",
-    )
-    return Table("Every subject", columns, tuple(rows), folded=True, stamp=stamp)
+    yield subject_table(content, results, stamp)
 
 
 def _provenance(results: dict[str, Any]) -> Iterator[Block]:
@@ -385,7 +269,7 @@ def _methods(results: dict[str, Any]) -> str:
     permuted = f" and of runs with labels permuted over the trials of each subject ({counts})"
     of = "of one subject"
     if results["n_subjects"] > 1:
-        of = "means over subjects with bootstrap intervals (BCa, 9,999 resamples of subjects)"
+        of = f"means over subjects with 95 % intervals ({interval_text(results)})"
     said = "probabilities" if results["classes"] else "ratings"
     joint = [shorten(m["label"]) for m in study["models"] if m.get("joint")]
     apart = study.get("trust", {}).get("calibration_share")

@@ -12,19 +12,14 @@ import numpy as np
 
 from physioemo.atomic_file import new_path
 from physioemo.dask_jobs import run_on_dask
-from physioemo.errors import (
-    CallError,
-    DataError,
-    RecordingExistsError,
-    RecordingNotFoundError,
-)
+from physioemo.errors import RecordingExistsError, RecordingNotFoundError
 from physioemo.experiments.outside_splits import OutsideSplit, write_split
 from physioemo.experiments.pretrained_encoders import pretrained_id
 from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_confusion import write_confusion
 from physioemo.experiments.study_fused_options import offline_models
 from physioemo.experiments.study_groups import names_of
-from physioemo.experiments.study_inputs import StudyInputs, load_inputs
+from physioemo.experiments.study_inputs import StudyInputs, load_inputs, shared_electrodes
 from physioemo.experiments.study_jobs import (
     TRUE_LABELS,
     Job,
@@ -33,9 +28,15 @@ from physioemo.experiments.study_jobs import (
     run_job,
 )
 from physioemo.experiments.study_joint import ALL_COLUMNS
-from physioemo.experiments.study_maps import study_maps
-from physioemo.experiments.study_modalities import study_modalities
+from physioemo.experiments.study_maps import MapPart, plan_maps, run_map_part, study_maps
+from physioemo.experiments.study_modalities import (
+    FamilyPart,
+    plan_modalities,
+    run_family_part,
+    study_modalities,
+)
 from physioemo.experiments.study_models import MODELS
+from physioemo.experiments.study_pieces import is_there, raise_error
 from physioemo.experiments.study_scores import study_scores
 from physioemo.experiments.study_trust_scores import trust_scores, trust_unit
 from physioemo.fingerprint import config_fingerprint, package_versions
@@ -43,6 +44,7 @@ from physioemo.fingerprint import config_fingerprint, package_versions
 __all__ = ["RESULTS", "is_finished", "read_results", "run_study"]
 
 RESULTS = "results.json"
+Piece = Job | MapPart | FamilyPart
 _NUMBERS = ("dimensions", "maps", "modalities")
 _CONFIG, _SPLITS, _PREDICTIONS, _JOBS = "config.json", "splits.json", "predictions.zarr", "jobs"
 
@@ -73,7 +75,8 @@ def run_study(
     overwrite : bool
         Replace the results of another study, or of other data.
     on_progress : callable, optional
-        ``on_progress(done, all)`` after each job.
+        ``on_progress(done, all)`` in models that were fitted: at first with those that an
+        earlier run left, if it did, then after each job.
 
     Returns
     -------
@@ -89,6 +92,8 @@ def run_study(
     """
     folder = Path(out)
     inputs = load_inputs(study)
+    planned = plan_jobs(study, len(inputs.columns), len(inputs.folds))
+    pieces: list[Piece] = [*planned, *plan_maps(study, inputs), *plan_modalities(study, inputs)]
     config = _config(study, inputs)
     _prepare(folder, config, overwrite=overwrite)
     if is_finished(folder) and (not study.keep_models or (folder / MODELS).is_dir()):
@@ -104,22 +109,23 @@ def run_study(
             store=study.stores[0].resolve() if len(study.stores) == 1 else None,
         ),
     )
-    planned = plan_jobs(study, len(inputs.columns), len(inputs.folds))
-    there = sum((folder / _JOBS / f"{job.name}.npz").is_file() for job in planned)
-    _log(folder, f"{len(planned)} jobs, {there} of them done before")
-    _run_all(planned, study, folder / _JOBS, jobs, scheduler, on_progress)
+    there = sum(is_there(piece.name, folder / _JOBS) for piece in pieces)
+    _log(folder, f"{len(pieces)} jobs, {there} of them done before")
+    _run_all(pieces, study, folder / _JOBS, jobs, scheduler, on_progress)
     results = {
         "format": 1,
         **config,
         **study_scores(study, inputs, _predictions(planned, study, inputs, folder / _JOBS)),
     }
     _add_trust(results, study, inputs, planned, folder / _JOBS)
+    if shared_electrodes(study, inputs):
+        results["electrodes"] = list(shared_electrodes(study, inputs))
     if offline_models(study):
         results["offline"] = offline_models(study)
     if study.maps:
-        results["maps"] = study_maps(study, inputs)
+        results["maps"] = study_maps(study, inputs, folder / _JOBS)
     if study.modalities:
-        results["modalities"] = study_modalities(study, inputs)
+        results["modalities"] = study_modalities(study, inputs, folder / _JOBS)
     _write_predictions(folder, study, inputs, planned)
     write_confusion(results, folder)
     text = json.dumps(_plain(results), indent=1, ensure_ascii=False)
@@ -156,7 +162,8 @@ def read_results(folder: Path) -> dict[str, Any]:
 def _with_nan(value: Any) -> Any:
     """Return results as they were before JSON, which knows no NaN."""
     if isinstance(value, dict):
-        return {k: _with_nan(v) for k, v in value.items()}
+        # Of promises null is what nobody asked for, or what could not be had.
+        return {k: v if k == "trust" else _with_nan(v) for k, v in value.items()}
     if isinstance(value, list):
         return [_with_nan(v) for v in value]
     return float("nan") if value is None else value
@@ -216,7 +223,7 @@ def _prepare(folder: Path, config: dict[str, Any], *, overwrite: bool) -> None:
 
 
 def _run_all(
-    planned: list[Job],
+    pieces: list[Piece],
     study: Study,
     folder: Path,
     jobs: int,
@@ -224,25 +231,34 @@ def _run_all(
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
     folder.mkdir(exist_ok=True)
-    work = partial(run_job, study=study, folder=folder.resolve())
+    again = study.keep_models  # models may be asked for now whose predictions are there
+    left = [p for p in pieces if not is_there(p.name, folder) or (again and isinstance(p, Job))]
+    n_fits = sum(p.n_fits for p in pieces)
+    done = n_fits - sum(p.n_fits for p in left)
+    told = on_progress or (lambda done, total: None)
+    if done:
+        told(done, n_fits)
+    work = partial(_run_piece, study=study, folder=folder.resolve())
     outcomes: Iterator[dict[str, Any]]
     if scheduler is None and jobs == 1:
-        outcomes = map(work, planned)
+        outcomes = map(work, left)
     else:
         kept = "-kept" if study.keep_models else ""
-        keys = [f"{job.name}-{study.fingerprint}{kept}" for job in planned]
-        outcomes = run_on_dask(work, planned, keys, jobs=jobs, scheduler=scheduler)
-    for done, outcome in enumerate(outcomes, 1):
-        raise_error([outcome])
-        if on_progress:
-            on_progress(done, len(planned))
-
-
-def raise_error(outcomes: list[dict[str, Any]]) -> None:
-    """Raise the first error that :func:`run_job` reports."""
+        keys = [f"{piece.name}-{study.fingerprint}{kept}" for piece in left]
+        outcomes = run_on_dask(work, left, keys, jobs=jobs, scheduler=scheduler)
+    fits_of = {piece.name: piece.n_fits for piece in left}
     for outcome in outcomes:
-        if outcome["error"]:
-            raise (CallError if outcome["wrong_call"] else DataError)(outcome["error"])
+        raise_error([outcome])
+        done += fits_of[outcome["job"]]
+        told(done, n_fits)
+
+
+def _run_piece(piece: Piece, study: Study, folder: Path) -> dict[str, Any]:
+    if isinstance(piece, MapPart):
+        return run_map_part(piece, study, folder)
+    if isinstance(piece, FamilyPart):
+        return run_family_part(piece, study, folder)
+    return run_job(piece, study, folder)
 
 
 def _predictions(

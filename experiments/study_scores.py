@@ -33,6 +33,8 @@ _CLASS_SCORES = (
     "brier",
 )
 _RATING_SCORES = ("ccc", "rmse", "spearman")
+_FROM_MINUS_ONE = ("kappa", "mcc", "ccc", "spearman", "quadratic_weighted_kappa")
+_UNBOUNDED = ("rmse", "rank_error", "brier")
 
 Run = tuple[str, int, int, np.ndarray, list[dict[str, Any]]]
 
@@ -137,7 +139,9 @@ def _true_scores(
     for level in _LEVELS:
         found[level] = {
             name: over_subjects(
-                {s: scores[level][name] for s, scores in by_subject.items()}, seed=study.seed
+                {s: scores[level][name] for s, scores in by_subject.items()},
+                seed=study.seed,
+                bounds=_bounds(name),
             ).to_dict()
             for name in _scores_of(study)
             if any(np.isfinite(s[level][name]) for s in by_subject.values())
@@ -145,6 +149,11 @@ def _true_scores(
     if study.target.kind != "continuous":
         found["chance"] = {s: _chance(scores["trial"]) for s, scores in by_subject.items()}
     return found
+
+
+def _bounds(name: str) -> tuple[float, float]:
+    """Return between what a score can lie."""
+    return -1.0 if name in _FROM_MINUS_ONE else 0.0, np.inf if name in _UNBOUNDED else 1.0
 
 
 def _chance(scores: Mapping[str, Any]) -> dict[str, Any]:

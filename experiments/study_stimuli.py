@@ -20,13 +20,13 @@ from physioemo.features.stimulus_family import STIMULUS_FAMILIES
 if TYPE_CHECKING:
     from physioemo.experiments.study_inputs import StudyInputs
 
-__all__ = ["check_pretrained", "check_stimuli", "may_leak", "protocol_options"]
+__all__ = ["BLIND", "check_pretrained", "check_stimuli", "may_leak", "protocol_options"]
 
 ALLOW = "allow_leakage"
 _PRETRAINED = "pretrained"
 
 _OF_STIMULI = {name.replace("-", "_") for name in STIMULUS_FAMILIES}
-_BLIND = ("majority", "mean")  # they are handed features and look at none
+BLIND = ("majority", "mean")  # they are handed features and look at none
 _SHOWN = 3
 
 
@@ -68,7 +68,7 @@ def check_stimuli(
     CallError
         If something leaks that is not allowed to.
     """
-    blind = {m.label for m in study.models if m.name in _BLIND}
+    blind = {m.label for m in study.models if m.name in BLIND}
     models = [label for label, f in readers.items() if f & _OF_STIMULI and label not in blind]
     if not models:
         return ()

@@ -250,7 +250,8 @@ def _cover(
         fitted = fit_intervals(found.values, target[:, None], sd=sd, **how)
         promises[:] = fitted.intervals(tested.values, of_tested)[:, 0]
     else:
-        fitted = fit_sets(found.values, target, **how)
+        ordered = study.target.kind == "ordinal"
+        fitted = fit_sets(found.values, target, ordered=ordered, **how)
         promises[:, :-1] = fitted.sets(tested.values)[:, 0]
     about["quantile"] = fitted.quantile[0]
 

@@ -8,12 +8,18 @@ from physioemo.experiments.report.parts import NOTHING, Block, Note, Table, numb
 __all__ = ["trust_blocks", "trust_line"]
 
 _FOR = {"window": "a window of new {}", "group": "all windows of new {}"}
+_SIZES = {
+    "ordinal": " A set holds neighbouring classes, without gaps; its size is their number.",
+    "continuous": " The size of an interval is its width, on a scale from −1 to 1.",
+}
 _UNITS = {"trial": "trials", "person": "people", "stimulus": "films"}
 _LIST = (("coverage", "coverage"), ("whole_trials", "whole trials"), ("size", "size"),
          ("risk", "wrong"), ("trial_risk", "wrong trials"), ("answered", "answered"))  # fmt: skip
 
 
-def trust_blocks(models: Mapping[str, Any], unit: str, stamp: str) -> Iterator[Block]:
+def trust_blocks(
+    models: Mapping[str, Any], unit: str, stamp: str, *, kind: str = "binary"
+) -> Iterator[Block]:
     """Yield what a report shows of one dimension.
 
     Parameters
@@ -24,24 +30,31 @@ def trust_blocks(models: Mapping[str, Any], unit: str, stamp: str) -> Iterator[B
         What the promises are for.
     stamp : str
         What stands over the tables.
+    kind : str
+        Of the target: what a set or an interval is.
     """
     found = {label: scores["trust"] for label, scores in models.items() if "trust" in scores}
     promised = next(iter(found.values()))["promised"]
-    yield Table(
-        "What was promised, and what came true on tested windows (mean over subjects)",
-        (
-            "model", "coverage promised", "came true", "lowest subject", "whole trials covered",
-            "size of set or interval", "wrong answers promised", "came true", "highest subject",
-            "wrong trials", "answered",
-        ),
-        tuple(_row(label, trust) for label, trust in found.items()),
-        stamp=stamp,
+    columns = (
+        "model", "coverage promised", "came true", "lowest subject", "whole trials covered",
+        "size of set or interval", "wrong answers promised", "came true", "highest subject",
+        "wrong trials", "answered",
     )  # fmt: skip
+    means = tuple(_row(label, trust) for label, trust in found.items())
+    n = max(len((t["coverage"] or t.get("risk") or {"subjects": {}})["subjects"])
+            for t in found.values())  # fmt: skip
+    yield Table(
+        f"What was promised, and what came true on tested windows (mean over "
+        f"{plural(n, 'subject')})",
+        *_without_empty(columns, means),
+        stamp=stamp,
+    )
     units = _UNITS[unit]
     yield Note(
         f"A coverage is promised for {_FOR[promised['cover']].format(units)}, over the draw of the "
         "calibration groups: single subjects may have less. The share of wrong answers is that of "
         "answered windows. The calibration groups were neither trained on nor tested."
+        + _SIZES.get(kind, "")
     )
     lacking = {label: _lacking(t) for label, t in found.items()}
     for label, text in lacking.items():
@@ -52,10 +65,16 @@ def trust_blocks(models: Mapping[str, Any], unit: str, stamp: str) -> Iterator[B
         for label, trust in found.items()
         for subject in (trust["coverage"] or trust.get("risk") or {"subjects": {}})["subjects"]
     )
-    yield Table(
-        "Every subject", ("model", "subject", *(title for _, title in _LIST)), rows, folded=True,
-        stamp=stamp,
-    )  # fmt: skip
+    titles = ("model", "subject", *(title for _, title in _LIST))
+    yield Table("Every subject", *_without_empty(titles, rows), folded=True, stamp=stamp)
+
+
+def _without_empty(
+    columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return a table without columns of which nothing is there."""
+    kept = [k for k in range(len(columns)) if any(row[k] != NOTHING for row in rows)]
+    return tuple(columns[k] for k in kept), tuple(tuple(row[k] for k in kept) for row in rows)
 
 
 def trust_line(trust: Mapping[str, Any]) -> str:

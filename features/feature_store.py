@@ -59,6 +59,7 @@ def open_features(path: str | Path) -> xr.Dataset:
     if not (folder / "zarr.json").is_file():
         unfinished = folder.with_name(folder.name + ".partial").is_dir()
         what = "one that is not finished" if unfinished else "nothing"
+        what = "something else" if folder.exists() and not unfinished else what
         raise RecordingNotFoundError(
             f"found {what} at {folder}, expected a feature store; run 'physioemo preprocess'"
             + (" again, it goes on where it stopped" if unfinished else "")

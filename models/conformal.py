@@ -15,7 +15,7 @@ Both are over the draw of the calibration groups too, and say nothing of a singl
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,8 @@ class Conformal:
         For what it is promised.
     n_groups : tuple of int
         Calibration groups with a rating, per dimension.
+    ordered : bool
+        Whether a set has no gaps, its classes being ordered as they are numbered.
     """
 
     kind: str
@@ -59,6 +61,7 @@ class Conformal:
     coverage: float
     cover: str
     n_groups: tuple[int, ...]
+    ordered: bool = False
 
     def intervals(self, mean: ArrayLike, sd: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return lowest and highest value, shape (window, dimension, 2).
@@ -78,11 +81,14 @@ class Conformal:
     def sets(self, probability: ArrayLike) -> NDArray[np.bool_]:
         """Return which classes are in the set, bool, shape (window, dimension, class).
 
-        A set may hold all classes (nothing is known) or none (no class looks like it did).
+        A set may hold all classes (nothing is known) or none (no class looks like it did). Of
+        ordered classes it has no gaps.
         """
         self._require("set")
         shares = checked_logits(probability, name="probability")
         self._require_dimensions(shares.shape[1])
+        if self.ordered:
+            shares = _without_gaps(shares)
         return np.asarray(1.0 - shares <= np.array(self.quantile)[:, np.newaxis])
 
     def to_dict(self) -> dict[str, Any]:
@@ -165,11 +171,14 @@ def fit_sets(
     coverage: float = 0.9,
     cover: str = "window",
     unit: str | None = None,
+    ordered: bool = False,
 ) -> Conformal:
     """Fit sets of classes: all whose probability is high enough.
 
     The score is 1 − probability of the true class, which gives the smallest sets on average
-    (Sadinle, Lei & Wasserman 2019, JASA 114:223-234).
+    (Sadinle, Lei & Wasserman 2019, JASA 114:223-234). Of ordered classes a set is all between two
+    of them: the score is 1 − the largest probability p such that the true class lies between
+    classes of p or more, so that sets of probabilities with one peak stay as they are.
 
     Parameters
     ----------
@@ -179,6 +188,8 @@ def fit_sets(
         −1 is missing.
     calibration_groups, training_groups, test_groups, coverage, cover, unit
         As in :func:`fit_intervals`.
+    ordered : bool
+        Whether the classes are ordered as they are numbered.
 
     Raises
     ------
@@ -188,9 +199,19 @@ def fit_sets(
     _require_apart(training_groups, calibration_groups, test_groups, coverage, cover)
     shares = checked_logits(probability, name="probability")
     classes = checked_labels(labels, *shares.shape)
+    if ordered:
+        shares = _without_gaps(shares)
     true = np.take_along_axis(shares, np.maximum(classes, 0)[..., np.newaxis], axis=-1)[..., 0]
     scores = np.where(classes >= 0, 1.0 - true, np.nan)
-    return _fit("set", scores, calibration_groups, coverage, cover, unit)
+    fitted = _fit("set", scores, calibration_groups, coverage, cover, unit)
+    return replace(fitted, ordered=ordered)
+
+
+def _without_gaps(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the lowest shares with one peak that are nowhere below those given."""
+    up = np.maximum.accumulate(shares, axis=-1)
+    down = np.maximum.accumulate(shares[..., ::-1], axis=-1)[..., ::-1]
+    return np.asarray(np.minimum(up, down))
 
 
 def grouped_quantile(

@@ -92,6 +92,25 @@ def new_canvas(height_inches: float, width_inches: float = PAGE_INCHES) -> "Canv
     return canvas
 
 
+def draw_stamp(canvas: "Canvas", stamp: str) -> None:
+    """Write a stamp across a figure, so that it is not lost when the image is copied.
+
+    Parameters
+    ----------
+    canvas : Figure
+        From :func:`new_canvas`.
+    stamp : str
+        Such as ``LEAKY``; nothing is drawn if it is empty.
+    """
+    if stamp:
+        # Thin enough to read numbers through it, and no wider than the figure.
+        size = min(26.0, 72 * 0.9 * canvas.get_figwidth() / (0.7 * len(stamp)))
+        canvas.text(
+            0.5, 0.5, stamp, color="#C00000", size=size, weight="bold", rotation=12, alpha=0.3,
+            ha="center", va="center",
+        )  # fmt: skip
+
+
 def encode_svg(canvas: "Canvas") -> str:
     """Return a figure as an SVG data URI: sharp at any size, and scripts in it never run."""
     return f"data:image/svg+xml;base64,{_encode(canvas, 'svg', metadata={'Date': None})}"

@@ -11,6 +11,7 @@ from physioemo.errors import DataError
 from physioemo.experiments.report.figures import (
     COLOURS,
     DIMENSION_COLOURS,
+    draw_stamp,
     encode_png,
     encode_svg,
     new_canvas,
@@ -112,21 +113,26 @@ def _power_figure(power: BandPower) -> Figure:
 
 
 def draw_values(
-    values: np.ndarray, ch_names: tuple[str, ...], titles: list[str], unit: str, cmap: str
+    values: np.ndarray,
+    ch_names: tuple[str, ...],
+    titles: list[str],
+    unit: str,
+    cmap: str,
+    stamp: str = "",
 ) -> str:
-    """Draw one map (or set of bars) per column of values (channel, column)."""
+    """Draw one map (or set of bars) per column of values (channel, column), stamped if asked."""
     used = np.isfinite(values).all(axis=1)
     names, values = [n for n, u in zip(ch_names, used, strict=True) if u], values[used]
     if not names:
         raise DataError("found no electrode with a usable signal, expected at least one")
     placed, standard = positions(names)
     if len(placed) < FEWEST_ON_MAP:
-        return _draw_bars(values[:MOST_BARS], names[:MOST_BARS], titles, unit)
-    return _draw_maps(values[placed], standard, titles, unit, cmap)
+        return _draw_bars(values[:MOST_BARS], names[:MOST_BARS], titles, unit, stamp)
+    return _draw_maps(values[placed], standard, titles, unit, cmap, stamp)
 
 
 def _draw_maps(
-    values: np.ndarray, standard: list[str], titles: list[str], unit: str, cmap: str
+    values: np.ndarray, standard: list[str], titles: list[str], unit: str, cmap: str, stamp: str
 ) -> str:
     import mne
 
@@ -145,6 +151,7 @@ def _draw_maps(
         bar.set_label(unit)
         # Small numbers have long labels, which would touch.
         bar.ax.locator_params(nbins=5 if max(map(abs, limits)) >= 1 else 3)
+    draw_stamp(canvas, stamp)
     return encode_png(canvas)
 
 
@@ -158,7 +165,9 @@ def _limits(values: np.ndarray, *, diverging: bool) -> tuple[float, float]:
     return low - widen, high + widen
 
 
-def _draw_bars(values: np.ndarray, names: list[str], titles: list[str], unit: str) -> str:
+def _draw_bars(
+    values: np.ndarray, names: list[str], titles: list[str], unit: str, stamp: str
+) -> str:
     canvas = new_canvas(1.0 + 0.2 * len(names))
     panels = canvas.subplots(1, len(titles), sharey=True, squeeze=False)[0]
     for axes, title, column in zip(panels, titles, values.T, strict=True):
@@ -169,6 +178,7 @@ def _draw_bars(values: np.ndarray, names: list[str], titles: list[str], unit: st
         axes.locator_params(axis="x", nbins=5)
     panels[0].set_yticks(range(len(names)), [shorten(n, 16) for n in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)
+    draw_stamp(canvas, stamp)
     return encode_svg(canvas)
 
 

@@ -110,6 +110,8 @@ BAD = [
         '[{"train": [0, 1], "test": [1, 2]}]',
         "window 1 in train and in test of fold 0 .*1 s",
     ),
+    ("s.csv", "windw,fold\n0,0\n1,1\n2,0\n", "the column 'windw' without 'window' in .*rename it"),
+    ("s.csv", "part,fold\ntest,0\ntest,1\ntest,0\n", "the column 'part' without 'window' in"),
     ("s.json", '[{"train": [0, 0], "test": [1]}]', "the window 0 twice in train of fold 0"),
     ("s.csv", "window,fold\n0,0\n0,1\n1,1\n", "the window 0 in several rows of .*one row each"),
     ("s.json", '{"folds": []}', "found no folds in .*s.json, expected at least one"),

@@ -73,6 +73,27 @@ def test_scores_agree_with_scikit_learn(seed, n_classes):
     assert score["confusion"] == metrics.confusion_matrix(y, said).tolist()
 
 
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_scores_agree_with_their_definitions_written_out(n_classes):
+    """Cohen (1960); Gorodkin (2004); Hanley and McNeil (1982); van Rijsbergen (1979)."""
+    rng = np.random.default_rng(6)
+    y, p = rng.integers(0, n_classes, 60), rng.dirichlet(np.ones(n_classes), 60)
+    said, score = p.argmax(1), classification_scores(y, p)
+    true, called = np.eye(n_classes)[y], np.eye(n_classes)[said]
+    seen, expected = (y == said).mean(), (true.mean(0) * called.mean(0)).sum()
+    assert score["kappa"] == pytest.approx((seen - expected) / (1 - expected))
+    xy, xx, yy = (((a - a.mean(0)) * (b - b.mean(0))).sum()
+                  for a, b in ((true, called), (called, called), (true, true)))  # fmt: skip
+    assert score["mcc"] == pytest.approx(xy / np.sqrt(xx * yy))
+    hits = (true * called).sum(0)
+    assert score["macro_f1"] == pytest.approx((2 * hits / (true.sum(0) + called.sum(0))).mean())
+    area = []
+    for c in range(1 if n_classes == 2 else 0, n_classes):
+        apart = p[y == c, c][:, None] - p[y != c, c]
+        area.append(((apart > 0) + 0.5 * (apart == 0)).mean())
+    assert score["auc"] == pytest.approx(np.mean(area))
+
+
 def test_the_calibration_error_by_hand_depends_on_its_bins():
     y, p = np.array([1, 0, 1, 1]), two([0.9, 0.9, 0.6, 0.7])
     # Bins of 0.1: two rows at 0.9 half right, one at 0.6, one at 0.7.
@@ -189,33 +210,52 @@ def test_mean_and_sd_are_over_subjects():
     summary = over_subjects({"a": 0.5, "b": 0.6, "c": 0.7, "d": float("nan")})
     assert (summary.n, summary.n_missing) == (3, 1)
     assert summary.mean == pytest.approx(0.6) and summary.sd == pytest.approx(0.1)
-    assert 0.5 <= summary.low < 0.6 < summary.high <= 0.7
-    assert json.loads(json.dumps(summary.to_dict()))["method"] == "bca"
+    # Student's t of two degrees of freedom, from a printed table.
+    assert summary.high - 0.6 == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
+    assert summary.low + summary.high == pytest.approx(1.2)
+    assert json.loads(json.dumps(summary.to_dict()))["method"] == "t"
+
+
+def test_an_interval_ends_where_scores_end():
+    near_one = {"a": 0.9, "b": 1.0, "c": 1.0}
+    assert over_subjects(near_one).high > 1
+    assert over_subjects(near_one, bounds=(0.0, 1.0)).high == 1.0
 
 
 def test_the_interval_does_not_depend_on_the_order_of_subjects():
-    scores = by_subject(np.random.default_rng(0).normal(size=12))
+    scores = by_subject(np.random.default_rng(0).normal(size=32))
+    assert over_subjects(scores).method == "bca"
     assert over_subjects(scores) == over_subjects(dict(reversed(scores.items())))
     assert over_subjects(scores) != over_subjects(scores, seed=1)
 
 
 def test_few_or_equal_subjects_have_the_interval_that_they_can_have():
-    one = over_subjects({"a": 0.5})
-    assert one.n == 1 and np.isnan([one.sd, one.low, one.high]).all()
-    same = over_subjects({"a": 0.5, "b": 0.5})
-    assert (same.low, same.high, same.sd) == (0.5, 0.5, 0.0)
+    for method in ("auto", "bca"):
+        one = over_subjects({"a": 0.5}, method=method)
+        assert one.n == 1 and np.isnan([one.sd, one.low, one.high]).all()
+        same = over_subjects({"a": 0.5, "b": 0.5}, method=method)
+        assert (same.low, same.high, same.sd) == (0.5, 0.5, 0.0)
     with pytest.raises(CallError, match="found no score among 1 subjects"):
         over_subjects({"a": float("nan")})
     with pytest.raises(CallError, match="found the interval 'basic'"):
         over_subjects({"a": 0.5}, method="basic")
 
 
-@pytest.mark.parametrize("method", ["bca", "percentile"])
-def test_the_bootstrap_interval_covers_the_true_mean_as_often_as_it_says(method):
-    """Of 32 skewed subjects; the bootstrap is known to cover a little less than 95 %."""
+def test_the_bootstrap_of_subjects_agrees_with_an_independent_one():
+    """Percentiles of means of subjects drawn with replacement, in plain NumPy."""
+    rng = np.random.default_rng(8)
+    values = rng.gamma(4.0, size=40)
+    drawn = values[rng.integers(0, 40, (20_000, 40))].mean(axis=1)
+    found = over_subjects(by_subject(values), method="percentile")
+    assert [found.low, found.high] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.03)
+
+
+@pytest.mark.parametrize(("method", "n"), [("bca", 32), ("percentile", 32), ("auto", 6)])
+def test_the_interval_covers_the_true_mean_as_often_as_it_says(method, n):
+    """Of skewed subjects; the bootstrap covers a little less than 95 %, of 6 far less."""
     rng, covered = np.random.default_rng(5), []
     for seed in range(300):
-        values = by_subject(rng.gamma(4.0, size=32))
+        values = by_subject(rng.gamma(4.0, size=n))
         summary = over_subjects(values, method=method, n_resamples=499, seed=seed)
         covered.append(summary.low <= 4.0 <= summary.high)
     assert 0.89 < np.mean(covered) < 0.98
@@ -320,6 +360,18 @@ def test_wilcoxon_over_subjects_agrees_with_scipy_and_counts():
     assert result.p == pytest.approx(wilcoxon(a, b).pvalue)
     assert (result.n, result.unit) == (20, "subjects")
     assert result.effect == pytest.approx(np.median(a - b))
+
+
+def test_wilcoxon_is_the_share_of_all_signs_with_ranks_as_far_apart():
+    """Every way to sign eight differences, as Wilcoxon (1945) counts them."""
+    from itertools import product
+
+    difference = np.array([0.9, -0.1, 0.4, 0.35, -0.25, 0.6, 0.05, 0.7])
+    rank = np.argsort(np.argsort(np.abs(difference))) + 1
+    signed = np.array(list(product((-1, 1), repeat=8))) @ rank
+    expected = (np.abs(signed) >= abs(np.sign(difference) @ rank)).mean()
+    zero = by_subject(np.zeros(8))
+    assert wilcoxon_over_subjects(by_subject(difference), zero).p == pytest.approx(expected)
 
 
 def test_wilcoxon_by_hand_with_equal_steps_of_accuracy():

@@ -184,6 +184,7 @@ def test_several_data_sets_are_joined_on_the_channels_that_they_share(tmp_path):
     assert inputs.families["de"].shape[1:] == (3, 4) and len(inputs.folds) == 2
     results = run_study(declared, tmp_path / "out")
     assert results["n_subjects"] == 4 and score(results) > 0.85
+    assert results["electrodes"] == ["E0", "E1", "E2"]
 
 
 def test_ratings_are_predicted_as_numbers_too(effect_store, tmp_path):
@@ -215,7 +216,18 @@ def test_one_class_in_a_fold_is_refused_and_names_it(tmp_path):
     [
         ("seed = 3", "sead = 3", "found the field of the study 'sead'.*did you mean 'seed'"),
         ("seed = 3", 'seed = "x"', "found seed = 'x', expected a whole number"),
-        ('["effect.zarr"]', "[]", "found neither stores nor a dataset in"),
+        ("seed = 3", "seed = -3", "found seed = -3, expected 0 or more"),
+        ("stores =", 'families = ["de"] #', "found neither stores nor a dataset in"),
+        ('["effect.zarr"]', "[]", r"found stores = \[\], expected a list of one name or more"),
+        ('["effect.zarr"]', '["effect.zarr", "./effect.zarr"]', "the store effect.zarr twice"),
+        ('["effect.zarr"]', '["effect.zarr"]\nfamilies = [1]', r"found families = \[1\], expected"),
+        ('"logistic"', '"mlp"\noptions = {n_epochs = "x"}', "mlp: found n_epochs = 'x' .*a whole"),
+        ('"logistic"', '"mlp"\noptions = {n_epochs = 0}', "mlp: n_epochs=0 is out of range"),
+        ('"logistic"', '"logistic"\noptions = {penalties = 1}', "penalties = 1 .*expected a list"),
+        ('[[models]]\nname = "logistic"', "", r"found no \[\[models\]\], expected at least one"),
+        ("[[models]]", "[models]", r"expected \[\[models\]\], one for each"),
+        ("n_permutations = 1", 'maps = "majority"', "'majority', which looks at no electrode"),
+        ("n_permutations = 1", 'modalities = "logistic"', "which reads no families side by side"),
         ("n_folds = 4", "n_flods = 4", "found the option 'n_flods'.*did you mean 'n_folds'"),
         ("trial-grouped", "trial-gruoped", "did you mean 'trial-grouped-k-fold'"),
         ('"logistic"', '"logistics"', "did you mean 'logistic'"),
@@ -237,6 +249,22 @@ def test_a_bad_study_is_refused_with_one_sentence(effect_store, tmp_path, old, n
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.inf, r"found infinite numbers \(2400\) among the features 'de' of .*s.zarr"),
+        (np.nan, "found no number at all among the features de of .*, which 'logistic' reads"),
+    ],
+)
+def test_features_that_are_no_numbers_are_refused_before_anything_is_fitted(value, text, tmp_path):
+    data = made_up(n_subjects=1)
+    features = np.full(data.families["de"].shape, value)
+    store = write_study_data(replace(data, families={"de": features}), tmp_path / "s.zarr")
+    with pytest.raises(DataError, match=text):
+        run_study(study(store, ModelChoice("logistic")), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_study_that_is_not_there_is_said(tmp_path):
     with pytest.raises(RecordingNotFoundError, match="found no file at"):
         read_study(tmp_path / "s.toml")
@@ -253,7 +281,7 @@ def test_the_command_runs_a_study_and_the_audit_finds_it_clean(typed, effect_sto
     shutil.copytree(effect_store, tmp_path / "effect.zarr")
     (tmp_path / "s.toml").write_text(TOML)
     dry = typed("study", tmp_path / "s.toml", "--dry-run", check=0)
-    assert "16 folds" in dry.stdout and "1 process, permuted labels included" in dry.stdout
+    assert "16 folds" in dry.stdout and "1 process, with all permuted labels" in dry.stdout
     assert "too few for a p of 0.05, which takes 19: logistic (1)" in dry.stdout
     done = typed("study", tmp_path / "s.toml", "--out", tmp_path / "out", check=0)
     assert "SIMULATED" in done.stdout and "logistic" in done.stdout and "permuted" in done.stdout
@@ -286,7 +314,7 @@ def test_the_page_opens_without_complaint_and_says_what_matters(
     text = page.read_text(encoding="utf-8")
     assert console_errors(page) == []
     assert "SIMULATED OR SYNTHETIC" in text and "LEAKY" not in text
-    assert results["config_hash"] in text and "bootstrap interval is too narrow" in text
+    assert results["config_hash"] in text and "interval: Student&#39;s t over subjects" in text
     assert ">nan<" not in text and ">None<" not in text
     leaky = {**results, "leaky": True}
     stamped = write_study_report(leaky, tmp_path / "out").read_text(encoding="utf-8")

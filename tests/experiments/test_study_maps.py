@@ -1,5 +1,7 @@
 """Attention between electrodes as it is in the model, beside models of permuted labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from physioemo.experiments.estimators import build_estimator
 from physioemo.experiments.study_config import ModelChoice
 from physioemo.experiments.study_inputs import load_inputs
 from physioemo.experiments.study_maps import attention_beside_null, study_maps
+from physioemo.experiments.study_run import run_study
 from physioemo.experiments.study_store import write_study_data
 from tests.experiments.made_study import made_up, study
 
@@ -70,7 +73,46 @@ def test_maps_of_a_study_hold_attention_only_where_there_is_some(tmp_path, monke
     model = ModelChoice("intercortical", preset="small", options={"n_epochs": 1})
     for name, there in (("intercortical", True), ("logistic", False)):
         declared = study(store, model, ModelChoice("logistic"), maps=name)
-        found = study_maps(declared, load_inputs(declared))["valence"]["attention"]
+        found = study_maps(declared, load_inputs(declared), tmp_path / name)["valence"]["attention"]
         assert bool(found) == there
         if there:
             assert np.shape(found["mean"]) == (5, 5) and len(found["null_correlation"]) == 2
+
+
+def test_maps_that_were_interrupted_go_on_and_come_out_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("physioemo.experiments.study_maps._PERMUTATIONS", 3)
+    monkeypatch.setattr("physioemo.experiments.study_maps._FOLDS", 2)
+    store = write_study_data(made_up(n_subjects=1, effect=2.0), tmp_path / "s.zarr")
+    declared = study(store, ModelChoice("logistic"), maps="logistic")
+    whole = run_study(declared, tmp_path / "whole")
+    told = []
+
+    def stop(done, total):
+        told.append((done, total))
+        if len(list((tmp_path / "out" / "jobs").glob("maps-*"))) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(declared, tmp_path / "out", on_progress=stop)
+    done, total = told[-1]
+    assert total - done == 2 * 2 and told[0][0] > 0  # two permutations of two folds are left
+    written = {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "jobs").glob("maps-*")}
+
+    def look(done, total):
+        told.append((done, total))
+        assert {p: p.stat().st_mtime_ns for p in written} == written
+
+    assert run_study(declared, tmp_path / "out", on_progress=look)["maps"] == whole["maps"]
+    assert told[-3:] == [(done, total), (done + 2, total), (total, total)]
+    assert not (tmp_path / "out" / "jobs").exists()
+
+
+def test_what_has_no_maps_is_said_before_anything_is_computed(tmp_path):
+    data = made_up(n_subjects=1, effect=2.0)
+    flat = {"eda": data.families["de"][:, :, 0]}
+    axes = {"eda": {"measure": tuple("abcde")}}
+    store = write_study_data(replace(data, families=flat, coords=axes), tmp_path / "s.zarr")
+    declared = study(store, ModelChoice("logistic"), maps="logistic", families=("eda",))
+    with pytest.raises(CallError, match=r"found features of shape \(\d+, 5\) for maps"):
+        run_study(declared, tmp_path / "out")
+    assert not (tmp_path / "out" / "jobs").exists()

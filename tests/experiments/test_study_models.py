@@ -99,7 +99,7 @@ def test_an_interrupted_study_keeps_what_is_missing(store, tmp_path):
     declared = study(store, n_permutations=0, keep_models=True)
 
     def stop(done, total):
-        if done == 2:
+        if done == total:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -11,7 +11,7 @@ from physioemo.experiments.study_report import write_study_report
 
 
 def score(value, n=3):
-    spread = {"sd": 0.1, "low": value - 0.1, "high": value + 0.1}
+    spread = {"sd": 0.1, "low": value - 0.1, "high": value + 0.1, "method": "t"}
     return {"mean": value, "n": n, "n_missing": 0, **(spread if n > 1 else dict.fromkeys(spread))}
 
 
@@ -78,8 +78,9 @@ def text_of(page):
 def test_every_kind_of_study_has_a_page_without_words_for_nothing(tmp_path, n_subjects, n_classes):
     said = text_of(write_study_report(results(n_subjects, n_classes), tmp_path))
     assert not re.search(r"\b(nan|None|inf)\b", said) and "– to –" not in said
-    assert ("interval is too narrow" in said) == (1 < n_subjects < 15)
+    assert ("an interval is easily too narrow" in said) == (1 < n_subjects < 15)
     assert ("there is no interval" in said) == (n_subjects == 1)
+    assert f"interval: {'none' if n_subjects == 1 else 'Student&#39;s t'}" in said
 
 
 def test_options_of_a_model_are_told(tmp_path):
@@ -151,3 +152,18 @@ def test_attention_is_shown_beside_its_null_and_called_no_connectivity(tmp_path)
 def test_intervals_are_not_broken_over_lines():
     cells = ("0.450 to 0.500", "−0.1 to 0.5", "0.499 (0.474 to 0.525)", "trials to windows")
     assert [Table.is_range(cell) for cell in cells] == [True, True, True, False]
+
+
+def test_what_is_told_of_a_score_has_its_chance_its_baseline_and_its_n(tmp_path):
+    found = results(n_subjects=5, n_classes=2)
+    found["study"]["models"] = [{"label": "a", "name": "majority"}, {"label": "b"}]
+    models = found["dimensions"]["valence"]["models"]
+    models["a"]["trial"]["balanced_accuracy"]["mean"] = 0.41
+    models["b"]["trial"] |= {"auc": score(0.9, 4), "ece": score(0.05, 5)}
+    said = text_of(write_study_report(found, tmp_path))
+    assert "b reaches a balanced accuracy of 0.800 over 5 subjects, beside 0.410 of a and 0" in said
+    assert "chance is 0.500, 1 is best" in said
+    assert "the majority class scores below chance where classes are nearly even" in said
+    assert "0.90 ± 0.10 (4) 0.05 ± 0.10" in said and "of calibration error less is better" in said
+    assert "of 5 subjects p is at least 0.062" in said
+    assert "n trials n windows" in said and "(n = 100 in all)" not in said

@@ -14,12 +14,13 @@ from physioemo.experiments.study_config import ModelChoice, read_study
 from physioemo.experiments.study_inputs import load_inputs
 from physioemo.experiments.study_jobs import Job, load_job, run_job
 from physioemo.experiments.study_report import write_study_report
-from physioemo.experiments.study_run import run_study
+from physioemo.experiments.study_run import read_results, run_study
 from physioemo.experiments.study_store import write_study_data
 from physioemo.experiments.study_trust import trust_parts
 from physioemo.experiments.study_trust_scores import trust_scores
 from physioemo.experiments.targets import Target
 from tests.experiments.study_planted import fused, study, sure_and_unsure
+from tests.experiments.test_study_report import text_of
 
 BOTH = TrustChoice(coverage=0.8, risk=0.2, calibration_share=0.4)
 LOGISTIC = ModelChoice("logistic")
@@ -68,6 +69,8 @@ def test_the_page_and_the_file_say_what_came_true(classes, console_errors):
     known = json.loads((out / "results.json").read_text())
     assert trust(known, "net")["promised"]["coverage"] == 0.8
     assert known["study"]["trust"]["calibration_share"] == 0.4
+    again = write_study_report(read_results(out), out)
+    assert again.read_text("utf-8") == text and trust(read_results(out), "majority")["risk"] is None
 
 
 def test_what_serves_promises_is_neither_learned_from_nor_tested(store, tmp_path):
@@ -106,6 +109,26 @@ def test_intervals_hold_ratings_and_are_wide_where_nothing_is_known(tmp_path):
         assert "risk" not in trust(results, label)
     width = {label: trust(results, label)["size"]["mean"] for label in ("mean", "ridge", "net")}
     assert width["ridge"] < 0.5 * width["mean"] and width["net"] < 0.7 * width["mean"]
+
+
+def test_sets_of_ordered_classes_are_neighbours_and_cover_as_promised(tmp_path):
+    data = write_study_data(sure_and_unsure(rating=True), tmp_path / "rated.zarr")
+    declared = study(
+        data, ModelChoice("ordinal-logistic"), LOGISTIC,
+        trust=TrustChoice(coverage=0.8, calibration_share=0.4),
+        target=Target("ordinal", ("valence",), n_bins=4), keep_models=False,
+    )  # fmt: skip
+    inputs = load_inputs(declared)
+    results = run_study(declared, tmp_path / "out")
+    for label in ("ordinal-logistic", "logistic"):
+        found = trust(results, label)
+        assert 0.68 < found["coverage"]["mean"] < 0.95, label
+    assert run_job(Job(2, 0, -1, (0,)), declared, tmp_path / "jobs")["error"] == ""
+    sets = load_job(Job(2, 0, -1, (0,)), tmp_path / "jobs")["promised"][:, :-1]
+    edges = np.abs(np.diff(np.pad(sets, ((0, 0), (1, 1))), axis=1)).sum(axis=1)
+    assert len(sets) == len(inputs.folds[0][1]) and sets.shape[1] == 4 and edges.max() <= 2
+    said = text_of(write_study_report(results, tmp_path / "out"))
+    assert "A set holds neighbouring classes, without gaps" in said
 
 
 def test_whole_trials_and_whole_people_can_be_promised(tmp_path):

@@ -152,6 +152,36 @@ def test_fitted_intervals_and_sets_cover_and_survive_json():
     assert 1 < held.sum(-1).mean() < 3
 
 
+def test_sets_of_ordered_classes_have_no_gaps_and_cover_as_promised():
+    """Probabilities with two peaks: plain sets leave out what lies between them."""
+    rng = np.random.default_rng(new_seed())
+    n, new = 2000, 20_000
+    share = softmax(2 * rng.normal(size=(n + new, 5)), -1)
+    labels = (rng.random((n + new, 1)) > share.cumsum(-1)[:, :-1]).sum(-1)
+    how = {"calibration_groups": names(n), "coverage": 0.8, **APART}
+    plain, ordered = (fit_sets(share[:n], labels[:n], ordered=o, **how) for o in (False, True))
+    gaps = [
+        (np.abs(np.diff(np.pad(s.sets(share[n:])[:, 0], ((0, 0), (1, 1))), axis=1)).sum(1) > 2)
+        for s in (plain, ordered)
+    ]
+    assert gaps[0].mean() > 0.2 and not gaps[1].any()
+    held = ordered.sets(share[n:])[:, 0]
+    assert held[np.arange(new), labels[n:]].mean() == pytest.approx(
+        0.8, abs=band(0.8, n) + band(0.8, new)
+    )
+    assert Conformal.from_dict(json.loads(json.dumps(ordered.to_dict()))) == ordered
+
+
+def test_sets_of_ordered_classes_by_hand():
+    share = np.array([[0.4, 0.1, 0.3, 0.2], [0.1, 0.5, 0.3, 0.1]])
+    fitted = Conformal("set", (0.7,), 0.8, "window", (9,), ordered=True)
+    # Of .3 or more: the first and the third, with what lies between; the second and the third.
+    assert fitted.sets(share)[:, 0].tolist() == [
+        [True, True, True, False],
+        [False, True, True, False],
+    ]
+
+
 def test_too_few_groups_for_a_coverage_are_told():
     ratings = np.zeros((18, 1))
     # Twenty windows of each of 18 trials are 18 trials.
