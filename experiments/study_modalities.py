@@ -95,7 +95,7 @@ def _scores(
     families: list[str],
 ) -> dict[str, dict[str, float]]:
     subsets = _subsets(families)
-    shape = (len(features), max(1, len(inputs.classes)))
+    shape = (len(features), max(1, len(inputs.classes_of(column))))
     total = {name: np.zeros(shape) for name in subsets}
     count = np.zeros(len(features))
     y = inputs.targets[:, column]
