@@ -13,7 +13,7 @@ from physioemo.experiments.decoder import DECODER_JSON, UNTRAINED, Decoder, fit_
 from physioemo.experiments.scores import balanced_accuracy, score_trials, trial_means
 from physioemo.experiments.splits import held_out_groups, trial_grouped_k_fold
 from physioemo.experiments.tokens import FAMILY, recording_tokens
-from physioemo.experiments.trial_data import TrialData, collect_trials
+from physioemo.experiments.trial_data import TrialData, collect_trials, with_permuted_trials
 from physioemo.features.artefact_gate import ArtefactGate
 from physioemo.features.entropy import BANDS, EntropyRecipe
 from physioemo.fingerprint import config_fingerprint, package_versions
@@ -322,11 +322,7 @@ def _permuted_scores(
     held_out: HeldOut,
 ) -> list[float]:
     """Repeat the whole procedure after the labels were permuted over the trials."""
-    names, first, inverse = np.unique(
-        data.trial_ids.astype(str), return_index=True, return_inverse=True
-    )
-    shuffled = data.labels[first][generator.permutation(len(names))]
-    permuted = replace(data, labels=shuffled[inverse])
+    permuted = with_permuted_trials(data, generator)
     probability = _cross_validated(permuted, config, step, held_out)
     _, means, labels = trial_means(probability, permuted.labels, permuted.trial_ids)
     return [
