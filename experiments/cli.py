@@ -292,6 +292,8 @@ def _print_prediction() -> Any:
             note = f"  ABSTAINS: {prediction.reason}" if prediction.abstain else ""
             rated = "".join(f"  {d} {v:.1f}" for d, v in prediction.value.items())
             ratings = f"   rating{rated}" if rated else ""
+            named = "".join(f"  {e} {p:.2f}" for e, p in prediction.emotions.items())
+            ratings += f"   P(emotion){named}" if named else ""
             click.echo(f"P(high)  {words}{ratings}  ({1e3 * latency:.0f} ms){note}")
 
     return show

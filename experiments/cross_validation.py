@@ -1,7 +1,6 @@
 """How well the way a decoder is trained does on trials that it has not seen, beside baselines."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from physioemo.experiments.decoder_fit import fit_decoder
 from physioemo.experiments.scores import balanced_accuracy, score_trials, trial_means
 from physioemo.experiments.splits import trial_grouped_k_fold
 from physioemo.experiments.training_config import StudyConfig
-from physioemo.experiments.trial_data import TrialData
+from physioemo.experiments.trial_data import TrialData, with_permuted_trials
 from physioemo.fingerprint import config_fingerprint, package_versions
 
 __all__ = ["HeldOut", "evaluate"]
@@ -109,11 +108,7 @@ def _permuted_scores(
     held_out: HeldOut,
 ) -> list[float]:
     """Repeat the whole procedure after the labels were permuted over the trials."""
-    names, first, inverse = np.unique(
-        data.trial_ids.astype(str), return_index=True, return_inverse=True
-    )
-    shuffled = data.labels[first][generator.permutation(len(names))]
-    permuted = replace(data, labels=shuffled[inverse])
+    permuted = with_permuted_trials(data, generator)
     probability = _cross_validated(permuted, config, step, held_out)
     _, means, labels = trial_means(probability, permuted.labels, permuted.trial_ids)
     return [

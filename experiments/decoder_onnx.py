@@ -1,7 +1,8 @@
 """A decoder as one ONNX file, for programs that are not in Python.
 
-The graph goes from band entropies to what :class:`physioemo.experiments.decoder.Decoder` says of
-one window: scaler, network, temperature and abstention are inside. How the entropies are made is
+The graph goes from band entropies (and the numbers of other streams) to what
+:class:`physioemo.experiments.decoder.Decoder` or a fused decoder says of one window: scaler,
+network, temperature and abstention are inside. How the entropies are made is
 not; the recipe stands in the file's metadata. PhysioEmo itself never reads the file: live and
 offline are equal to the bit because both run the same engine, and ONNX Runtime is another. Its
 answers are compared with the decoder's before the file gets its name.
@@ -10,6 +11,7 @@ answers are compared with the decoder's before the file gets its name.
 import json
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,13 @@ from physioemo.atomic_file import new_path, refuse_existing_file
 from physioemo.errors import CallError, CheckpointError, MissingExtraError
 from physioemo.experiments.decoder import UNTRAINED, USABLE_SHARE, Decoder
 from physioemo.experiments.fused_decoder import FusedDecoder
+from physioemo.experiments.fused_onnx import (
+    FusedAnswer,
+    fused_expected,
+    fused_inputs,
+    fused_probes,
+    refuse_sequences,
+)
 from physioemo.models.prediction import predict_logits
 
 __all__ = ["LARGEST_DIFFERENCE", "export_onnx", "onnx_metadata"]
@@ -65,16 +74,21 @@ class _Answer(nn.Module):
 def export_onnx(
     decoder: Decoder | FusedDecoder, path: str | Path, *, overwrite: bool = False
 ) -> Path:
-    """Write a decoder of the EEG as an ONNX file, compared with the decoder first.
+    """Write a decoder as an ONNX file, compared with the decoder first.
 
-    The input ``tokens`` is float64, shape (window, electrode, band), in nats, NaN = missing; any
-    number of windows. Outputs are ``logits``, float32, shape (window, dimension, class);
-    ``probability`` of the high class, float64, shape (window, dimension), calibrated, and the
-    training prior in a window that ``abstain``, bool, shape (window,), says is not decoded.
+    Of a decoder of the EEG alone the input ``tokens`` is float64, shape (window, electrode, band),
+    in nats, NaN = missing; any number of windows. Outputs are ``logits``, float32, shape (window,
+    dimension, class); ``probability`` of the high class, float64, shape (window, dimension),
+    calibrated, and the training prior in a window that ``abstain``, bool, shape (window,), says is
+    not decoded.
+
+    A fused decoder has an input for each modality (:func:`physioemo.experiments.fused_onnx.\
+fused_inputs`), NaN where it is missing, and with ratings or named emotions outputs ``rating``
+    and ``emotion``.
 
     Parameters
     ----------
-    decoder : Decoder
+    decoder : Decoder or FusedDecoder
         As ``physioemo train`` wrote it.
     path : str or Path
         A name that ends in ``.onnx``.
@@ -89,7 +103,7 @@ def export_onnx(
     Raises
     ------
     CallError
-        If the decoder reads other streams than the EEG, or the name is another.
+        If the decoder remembers windows, or the name is another.
     MissingExtraError
         If ONNX is not installed.
     RecordingExistsError
@@ -101,10 +115,7 @@ def export_onnx(
     if path.suffix.lower() != ".onnx":
         raise CallError(f"found the name {path.name!r}, expected one that ends in '.onnx'")
     if isinstance(decoder, FusedDecoder):
-        raise CallError(
-            f"found a fused decoder ({', '.join(decoder.modalities)}), expected one of the EEG "
-            "alone, the only kind that is exported; train it with --model eeg"
-        )
+        refuse_sequences(decoder)
     refuse_existing_file(path, overwrite=overwrite)
     onnx, runtime = _packages()
     program = onnx.load_from_string(_exported(decoder))
@@ -118,12 +129,12 @@ def export_onnx(
     return path
 
 
-def onnx_metadata(decoder: Decoder) -> dict[str, str]:
+def onnx_metadata(decoder: Decoder | FusedDecoder) -> dict[str, str]:
     """Return what stands in the file beside the graph; lists and tables are JSON.
 
     Parameters
     ----------
-    decoder : Decoder
+    decoder : Decoder or FusedDecoder
         The decoder.
     """
     recipe = decoder.recipe
@@ -146,9 +157,28 @@ def onnx_metadata(decoder: Decoder) -> dict[str, str]:
         "least_usable_share": USABLE_SHARE,
         "untrained": bool(decoder.metadata.get(UNTRAINED)),
     }
+    if isinstance(decoder, FusedDecoder):
+        content |= _fused_metadata(decoder)
     return {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for key, value in content.items()
+    }
+
+
+def _fused_metadata(decoder: FusedDecoder) -> dict[str, Any]:
+    """Return what else stands in the file of a decoder of several streams."""
+    trust, stimulus = decoder.trust, decoder.stimulus
+    return {
+        "modalities": decoder.modalities,
+        "inputs": {n: ["window", *shape] for n, (_, shape) in fused_inputs(decoder).items()},
+        "sides": [side.to_dict() for side in decoder.sides],
+        "stimulus": None if stimulus is None else stimulus.to_dict(),
+        "emotions": [] if decoder.emotions is None else decoder.emotions.names,
+        "rating_scale": None
+        if decoder.head is None
+        else [decoder.head.scale.lowest, decoder.head.scale.highest],
+        # The rule of silence is in the graph; sets and intervals are not.
+        "trust": None if trust is None else trust.to_dict(),
     }
 
 
@@ -165,20 +195,28 @@ def _packages() -> tuple[Any, Any]:
     return onnx, onnxruntime
 
 
-def _exported(decoder: Decoder) -> bytes:
+def _exported(decoder: Decoder | FusedDecoder) -> bytes:
     """Return the graph as torch writes it, for any number of windows."""
-    example = torch.tensor(np.repeat(decoder.scaler.mean[None], 2, axis=0))
-    answer = _Answer(decoder).eval().cpu()
+    window = {0: torch.export.Dim("window")}
+    if isinstance(decoder, FusedDecoder):
+        fused = FusedAnswer(decoder)
+        usual = fused_probes(decoder)[0][1]
+        example = tuple(torch.tensor(usual[name][:2]) for name in fused.names)
+        shapes: tuple[Any, ...] = (tuple(window for _ in example),)
+        answer, names, outputs = fused, fused.names, fused.outputs
+    else:
+        example = (torch.tensor(np.repeat(decoder.scaler.mean[None], 2, axis=0)),)
+        answer, names, outputs, shapes = _Answer(decoder), [_INPUT], _OUTPUTS, (window,)  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as made, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter, about its own future
         file = Path(made) / "model.onnx"
         torch.onnx.export(
-            answer,
-            (example,),
+            answer.eval().cpu(),
+            example,
             file,
-            input_names=[_INPUT],
-            output_names=list(_OUTPUTS),
-            dynamic_shapes=({0: torch.export.Dim("window")},),
+            input_names=names,
+            output_names=list(outputs),
+            dynamic_shapes=shapes,
             opset_version=_OPSET,
             dynamo=True,
             external_data=False,
@@ -194,11 +232,11 @@ def _forget_origin(graph: Any) -> None:
         part.ClearField("doc_string")
 
 
-def _compare(decoder: Decoder, session: Any) -> None:
+def _compare(decoder: Decoder | FusedDecoder, session: Any) -> None:
     """Refuse a graph that says something else than the decoder."""
-    for what, tokens in _probes(decoder):
-        found = dict(zip(_OUTPUTS, session.run(list(_OUTPUTS), {_INPUT: tokens}), strict=True))
-        expected = _expected(decoder, tokens)
+    names = [output.name for output in session.get_outputs()]
+    for what, given, expected in _comparisons(decoder):
+        found = dict(zip(names, session.run(names, given), strict=True))
         for name, wanted in expected.items():
             apart = np.abs(found[name].astype(float) - wanted) / np.maximum(np.abs(wanted), 1.0)
             if found[name].shape != wanted.shape or not (apart <= LARGEST_DIFFERENCE).all():
@@ -207,6 +245,18 @@ def _compare(decoder: Decoder, session: Any) -> None:
                     f"{np.max(apart):.2g} for {what}, expected at most {LARGEST_DIFFERENCE:g}; "
                     "nothing was written, use another version of onnxruntime or torch"
                 )
+
+
+def _comparisons(
+    decoder: Decoder | FusedDecoder,
+) -> Iterator[tuple[str, dict[str, np.ndarray], dict[str, np.ndarray]]]:
+    """Yield windows of a kind, what goes into the graph, and what has to come out."""
+    if isinstance(decoder, FusedDecoder):
+        for what, given in fused_probes(decoder):
+            yield what, given, fused_expected(decoder, given)
+    else:
+        for what, tokens in _probes(decoder):
+            yield what, {_INPUT: tokens}, _expected(decoder, tokens)
 
 
 def _expected(decoder: Decoder, tokens: np.ndarray) -> dict[str, np.ndarray]:

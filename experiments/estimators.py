@@ -26,6 +26,7 @@ _TOKENS = "physioemo.experiments.estimators_torch"
 _JOINT = "physioemo.experiments.estimators_joint"
 _RAW = "physioemo.experiments.estimators_raw"
 _FUSED = "physioemo.experiments.estimators_fused"
+_FUSED_JOINT = "physioemo.experiments.estimators_fused_joint"
 _FUSED_RATINGS = "physioemo.experiments.estimators_fused_ratings"
 
 
@@ -79,6 +80,8 @@ class EstimatorRow:
 
     def load_joint_class(self) -> Any:
         """Import the class that predicts several dimensions at once."""
+        if self.class_name == "FusedClassifier":
+            return import_module(_FUSED_JOINT).JointFusedClassifier
         return import_module(_JOINT).JointTokenClassifier
 
 
@@ -119,7 +122,7 @@ def _tokens(model: str, preset: str, reads: str, description: str, **more: Any) 
 def _fused(fusion: str, description: str) -> EstimatorRow:
     return EstimatorRow(
         _FUSED, "FusedClassifier", "modalities", description, True, arguments={"fusion": fusion},
-        small=_SMALL_FUSED,
+        small=_SMALL_FUSED, joint=True,
     )  # fmt: skip
 
 

@@ -32,7 +32,6 @@ from physioemo.experiments.trial_sequences import TrialSequences, usual_hop_seco
 
 __all__ = ["FusedClassifier", "Layout"]
 
-_TARGET = "target"
 _, _JOINT, _CONTINUOUS = HEADS
 _LEAST_PROBABILITY = 1e-12
 
@@ -272,11 +271,14 @@ class FusedClassifier(StudyClassifier, FusedEstimator):
     def _probabilities(self, values: np.ndarray) -> np.ndarray:
         if self.heads == _CONTINUOUS:
             return self._of_ratings(values)
-        from scipy.special import softmax
-
         from physioemo.models.fused_training import predict_fused
 
-        logits, abstain = predict_fused(self._fused, self._scaled(self._parts(values)))
+        return self._of_logits(*predict_fused(self._fused, self._scaled(self._parts(values))))
+
+    def _of_logits(self, logits: np.ndarray, abstain: np.ndarray) -> np.ndarray:
+        """Return the probability of each trained class, the prior where nothing was there."""
+        from scipy.special import softmax
+
         said = softmax(logits[:, 0].astype(np.float64), axis=1)
         return np.where(abstain[:, None], self.prior_, said)
 
@@ -295,7 +297,7 @@ class FusedClassifier(StudyClassifier, FusedEstimator):
         vectors = window_features(fused_outputs(self._fused, inputs))
         numbers = self._sequences(found)
         inner, held = (
-            SequenceWindows(vectors[rows], codes[rows, None], numbers[rows])
+            SequenceWindows(vectors[rows], codes[rows].reshape(len(rows), -1), numbers[rows])
             for rows in (train, chosen)
         )
         learned, self.context_training_ = learn_context(
@@ -306,7 +308,12 @@ class FusedClassifier(StudyClassifier, FusedEstimator):
 
     def _context_choice(self) -> ContextChoice:
         return ContextChoice(
-            self.context, self.pooling, self.size, (_TARGET,), self._training(), self.seed
+            self.context,
+            self.pooling,
+            self.size,
+            tuple(self._dimensions()),
+            self._training(),
+            self.seed,
         )
 
     def _sequences(self, found: TrialSequences) -> np.ndarray:
@@ -315,8 +322,6 @@ class FusedClassifier(StudyClassifier, FusedEstimator):
 
     def _said_of_trials(self, values: np.ndarray, found: TrialSequences) -> np.ndarray:
         """Return probabilities (window, trained class) of windows in order."""
-        from scipy.special import softmax
-
         from physioemo.models.fused_training import fused_outputs
 
         vectors = window_features(fused_outputs(self._fused, self._scaled(self._parts(values))))
@@ -327,8 +332,7 @@ class FusedClassifier(StudyClassifier, FusedEstimator):
             logits, abstain = whole_bags(network, vectors, sequences)
         else:
             logits, abstain = RunningBag(network, self.n_windows_).batch(vectors, sequences)
-        said = softmax(logits[:, 0].astype(np.float64), axis=1)
-        return np.where(abstain[:, None], self.prior_, said)
+        return self._of_logits(logits, abstain)
 
     def _more_parts(self) -> dict[str, Any]:
         if self.heads == _CONTINUOUS:

@@ -122,6 +122,10 @@ batch_size, learning_rate, weight_decay, label_smoothing, patience, device, seed
         """Return how many classes the fused model tells apart."""
         raise NotImplementedError
 
+    def _dimensions(self) -> list[str]:
+        """Return what the fused model calls what it says."""
+        return [_TARGET]
+
     def _more_parts(self) -> dict[str, Any]:
         """Return untrained networks that read the fused model's features, by name."""
         return {}
@@ -244,7 +248,7 @@ batch_size, learning_rate, weight_decay, label_smoothing, patience, device, seed
         with seeded(self.seed, device):
             model = FusedModel(
                 encoders=self._encoders(),
-                dimensions=[_TARGET],
+                dimensions=self._dimensions(),
                 n_outputs=self._n_outputs(),
                 fusion=self.fusion,
                 preset=self.size,

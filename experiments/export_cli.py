@@ -14,8 +14,8 @@ __all__ = ["export_decoder"]
 def export_decoder(decoder: Path, out: Path, overwrite: bool) -> None:
     """Write DECODER, a folder of 'physioemo train', as OUT (.onnx) for other programs.
 
-    Its answers are compared with the decoder's first. Only decoders of the EEG alone can be
-    exported; PhysioEmo itself goes on with the folder.
+    Its answers are compared with the decoder's first. A decoder that remembers windows (a context
+    or a pooling) cannot be exported; PhysioEmo itself goes on with the folder.
     """
     from physioemo.experiments.decoder import UNTRAINED
     from physioemo.experiments.decoder_folder import load_decoder
@@ -26,9 +26,11 @@ def export_decoder(decoder: Path, out: Path, overwrite: bool) -> None:
     if loaded.metadata.get(UNTRAINED):
         click.echo("The decoder is UNTRAINED: its predictions mean nothing.", err=True)
     n_bands = len(loaded.recipe.bands)
+    beside = ", ".join(getattr(loaded, "modalities", ())[1:])
     click.echo(
         f"The decoder {loaded.id} is now {written}: entropies in nats (window, "
-        f"{len(loaded.ch_names)} electrodes, {n_bands} bands) to {', '.join(loaded.dimensions)}.\n"
+        f"{len(loaded.ch_names)} electrodes, {n_bands} bands)"
+        f"{f' and {beside}' if beside else ''} to {', '.join(loaded.dimensions)}.\n"
         f"ONNX Runtime says the same within {LARGEST_DIFFERENCE:g}; names, recipe and units are in "
         "its metadata."
     )

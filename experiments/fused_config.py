@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from physioemo.errors import CallError
+from physioemo.experiments.fused_emotions import require_names
 from physioemo.experiments.fused_heads import HEADS
 from physioemo.experiments.fused_modalities import FUSION_NAMES, SIZES
 from physioemo.experiments.fused_sides import SideChoice
@@ -76,6 +77,13 @@ n_permutations, validation_share, training, seed
         the classes are said of the newest windows together, as many as a usual trial has.
     pretrained : str, optional
         Folder of ``physioemo pretrain`` whose encoders it begins with, of the same families.
+    emotions : tuple of str
+        Named emotions that are said as well, learned from the trials whose emotion is known; none
+        by default.
+    emotion_of : tuple of (str, str)
+        The emotion of stimuli whose recordings do not say it (column ``label_name`` of trials).
+    emotion_weight : float
+        How much named emotions count beside the rest in training.
 
     Raises
     ------
@@ -94,6 +102,9 @@ n_permutations, validation_share, training, seed
     context: str | None = None
     pooling: str | None = None
     pretrained: str | None = None
+    emotions: tuple[str, ...] = ()
+    emotion_of: tuple[tuple[str, str], ...] = ()
+    emotion_weight: float = 1.0
 
     @property
     def has_more_than_eeg(self) -> bool:
@@ -104,7 +115,8 @@ n_permutations, validation_share, training, seed
     def has_more_than_classes(self) -> bool:
         """Whether there is more than the classes of single windows, or another beginning."""
         more = (self.trust, self.context, self.pooling, self.pretrained)
-        return self.heads != "classes" or any(part is not None for part in more)
+        named = self.heads != "classes" or bool(self.emotions)
+        return named or any(part is not None for part in more)
 
     def __post_init__(self) -> None:
         for what, name, known in (
@@ -134,5 +146,7 @@ n_permutations, validation_share, training, seed
                 f"found heads = 'continuous' with a {before[0]}, which says classes, expected "
                 f"'joint' or 'classes' with it; use one of these or leave the {before[0]} out"
             )
-        if not self.rating_weight > 0:
-            raise CallError(f"found rating_weight = {self.rating_weight}, expected above 0")
+        for name in ("rating_weight", "emotion_weight"):
+            if not getattr(self, name) > 0:
+                raise CallError(f"found {name} = {getattr(self, name)}, expected above 0")
+        require_names(self.emotions, self.emotion_of)

@@ -23,6 +23,7 @@ from physioemo.experiments.fused_context import (
     WindowContext,
     window_features,
 )
+from physioemo.experiments.fused_emotions import EmotionHead
 from physioemo.experiments.fused_heads import RatingHead
 from physioemo.experiments.fused_inputs import EEG, WindowOutputs, checked_token, model_inputs
 from physioemo.experiments.fused_modalities import FamilyScaler
@@ -79,6 +80,8 @@ class FusedDecoder:
         What says ratings as numbers.
     context : WindowContext or RunningBag, optional
         What says the classes from this window and others.
+    emotions : EmotionHead, optional
+        What says named emotions, of the single window.
     """
 
     recipe: EntropyRecipe
@@ -96,6 +99,7 @@ class FusedDecoder:
     trust: Trust | None = None
     head: RatingHead | None = None
     context: WindowContext | RunningBag | None = None
+    emotions: EmotionHead | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", self.id or model_id(self.network))
@@ -105,7 +109,8 @@ class FusedDecoder:
         """All that was learned, as one module."""
         from torch import nn
 
-        parts = [part.network for part in (self.head, self.context) if part is not None]
+        every = (self.head, self.context, self.emotions)
+        parts = [part.network for part in every if part is not None]
         return nn.ModuleList([self.model, *parts]) if parts else self.model
 
     @property
@@ -289,10 +294,10 @@ class FusedDecoder:
         """
         if not len(values):
             nothing = np.empty((0, len(self.dimensions)))
-            numbers = () if self.head is None else (nothing, nothing)
-            return WindowOutputs(
-                np.empty((*nothing.shape, 2)), nothing, np.empty(0, bool), *numbers
-            )
+            rating = None if self.head is None else nothing
+            named = None if self.emotions is None else np.empty((0, len(self.emotions.names)))
+            empty = np.empty((*nothing.shape, 2))
+            return WindowOutputs(empty, nothing, np.empty(0, bool), rating, rating, named)
         found = self._read(values, side_values, ages, shown)
         logits, abstain = found.logits, found.abstain
         if self.context is not None:
@@ -350,7 +355,10 @@ class FusedDecoder:
                 logits = self.head.logits(mean, sd)
         high = calibrated_probability(logits, self.temperature)[..., 1]
         high = np.where(abstain[:, None], self.prior, high)
-        return WindowOutputs(logits, high, abstain, mean, sd)
+        named = None
+        if self.emotions is not None:
+            named = self.emotions.say(found.features, abstain | found.abstain)
+        return WindowOutputs(logits, high, abstain, mean, sd, named)
 
     def predict(
         self,

@@ -11,6 +11,7 @@ from physioemo.experiments.decoder import DECODER_JSON
 from physioemo.experiments.estimator_inputs import Scaler
 from physioemo.experiments.fused_context import load_context
 from physioemo.experiments.fused_decoder import EEG, FusedDecoder
+from physioemo.experiments.fused_emotions import EmotionHead
 from physioemo.experiments.fused_heads import RatingHead
 from physioemo.experiments.fused_modalities import FamilyScaler
 from physioemo.experiments.fused_sides import SideFamily
@@ -28,7 +29,7 @@ _ARRAYS = "decoder.safetensors"
 _CONTEXT = "context"
 # A program that knows decoders of the EEG alone (format 1) says that it is too old.
 _FORMAT = 3
-# What a program that knows nothing of trust, ratings and context reads as it is meant.
+# What a program that knows nothing of trust, ratings, context and names reads as it is meant.
 _PLAIN_FORMAT = 2
 
 
@@ -64,8 +65,11 @@ def save_fused(decoder: FusedDecoder, folder: str | Path) -> Path:
         arrays[f"{name}/known"] = scaler.known
     if decoder.head is not None:
         arrays |= decoder.head.arrays()
+    if decoder.emotions is not None:
+        arrays |= decoder.emotions.arrays()
     save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / _ARRAYS)
-    plain = decoder.trust is None and decoder.head is None and decoder.context is None
+    more = (decoder.trust, decoder.head, decoder.context, decoder.emotions)
+    plain = all(part is None for part in more)
     content = {
         "format": _PLAIN_FORMAT if plain else _FORMAT,
         "kind": FUSED_KIND,
@@ -82,6 +86,7 @@ def save_fused(decoder: FusedDecoder, folder: str | Path) -> Path:
         "trust": None if decoder.trust is None else decoder.trust.to_dict(),
         "head": None if decoder.head is None else decoder.head.to_dict(),
         "context": None if decoder.context is None else decoder.context.to_dict(),
+        "emotions": None if decoder.emotions is None else decoder.emotions.to_dict(),
         "offline_only": decoder.offline_only,
     }
     text = json.dumps(content, indent=2, ensure_ascii=False)
@@ -114,7 +119,7 @@ def load_fused(folder: str | Path, content: dict[str, Any]) -> FusedDecoder:
         sides = tuple(SideFamily.from_dict(s) for s in content["sides"])
         gate, shown, trust = (content.get(k) for k in ("gate", "stimulus", "trust"))
         # Older folders do not name them.
-        head, context = content.get("head"), content.get("context")
+        head, context, emotions = (content.get(k) for k in ("head", "context", "emotions"))
         names = [EEG, *(s.name for s in sides), *(["stimulus"] if _has_numbers(shown) else [])]
         decoder = FusedDecoder(
             recipe=EntropyRecipe.from_dict(content["recipe"]),
@@ -131,6 +136,7 @@ def load_fused(folder: str | Path, content: dict[str, Any]) -> FusedDecoder:
             trust=None if trust is None else Trust.from_dict(trust),
             head=None if head is None else RatingHead.from_parts(head, arrays),
             context=None if context is None else load_context(context, folder / _CONTEXT),
+            emotions=None if emotions is None else EmotionHead.from_parts(emotions, arrays),
         )
         fits = _fits(decoder, content)
     except Exception as error:  # safetensors, key and type errors all mean the same here

@@ -9,6 +9,12 @@ import numpy as np
 from physioemo.experiments.fused_config import FusedConfig
 from physioemo.experiments.fused_context import window_features
 from physioemo.experiments.fused_decoder import FusedDecoder
+from physioemo.experiments.fused_emotion_fit import (
+    calibrated_emotions,
+    emotion_head,
+    emotion_task,
+)
+from physioemo.experiments.fused_emotions import EmotionHead
 from physioemo.experiments.fused_fit_more import (
     BATCH_OF_RATINGS,
     fit_context,
@@ -23,6 +29,7 @@ from physioemo.experiments.fused_training_data import FusedTrialData, take_rows
 from physioemo.experiments.fused_trust import Calibration, fit_trust
 from physioemo.experiments.splits import held_out_groups
 from physioemo.experiments.training import fitted_temperature
+from physioemo.experiments.trial_data import MISSING
 from physioemo.features.artefact_gate import ArtefactGate
 from physioemo.models.training import TrainingConfig
 
@@ -107,7 +114,12 @@ def fit_fused(
 
     inputs, model = inputs_of(data), _model(data, config)
     head = rating_head(model, data, inputs, parts.inner, config)
-    _train(model, head, data, inputs, parts, config)
+    named = emotion_head(model, data, inputs, parts.inner, config)
+    _train(model, head, named, data, inputs, parts, config)
+    if named is not None and data.emotions is not None:
+        found = fused_outputs(model, take_rows(inputs, parts.held))
+        truth = np.where(found.abstain, MISSING, data.emotions[parts.held])
+        named = calibrated_emotions(named, found.features, truth)
     context = fit_context(data, vectors_of, parts.inner, parts.held, config)
     labels = data.labels[parts.inner]
     decoder = FusedDecoder(
@@ -123,6 +135,7 @@ def fit_fused(
         stimulus=stimulus,
         head=head,
         context=context,
+        emotions=named,
     )
     logits = _outputs(decoder, data, parts.held).logits
     temperature = fitted_temperature(logits, data.labels[parts.held])
@@ -143,7 +156,9 @@ def said_of(decoder: FusedDecoder, data: FusedTrialData, rows: np.ndarray) -> Ca
         Which.
     """
     said = _outputs(decoder, data, rows)
-    found = Calibration(said.high, said.abstain, data.labels[rows], data.groups[rows])
+    found = Calibration(
+        said.high, said.abstain, data.labels[rows], data.groups[rows], emotions=said.emotions
+    )
     if decoder.head is None or data.ratings is None:
         return found
     ratings = decoder.head.scale.inwards(data.ratings[rows])
@@ -178,6 +193,7 @@ def _trusted(
 def _train(
     model: Any,
     head: RatingHead | None,
+    named: EmotionHead | None,
     data: FusedTrialData,
     inputs: Mapping[str, Any],
     parts: Parts,
@@ -200,6 +216,7 @@ def _train(
                 validation_labels=data.labels[parts.held],
                 config=settings,
                 task=task,
+                named=emotion_task(named, data, parts.inner, parts.held, config),
             )
 
 

@@ -31,6 +31,8 @@ class WindowOutputs(NamedTuple):
         Where there is nothing to go by.
     mean, sd : ndarray, shape (window, dimension), optional
         Of the rating, from -1 to 1, where ratings are predicted.
+    emotions : ndarray, shape (window, emotion), optional
+        Probability of each named emotion, where they are predicted.
     """
 
     logits: np.ndarray
@@ -38,11 +40,11 @@ class WindowOutputs(NamedTuple):
     abstain: np.ndarray
     mean: np.ndarray | None = None
     sd: np.ndarray | None = None
+    emotions: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> "WindowOutputs":
         """Return what is said of some windows."""
-        mean, sd = (None if part is None else part[rows] for part in (self.mean, self.sd))
-        return WindowOutputs(self.logits[rows], self.high[rows], self.abstain[rows], mean, sd)
+        return WindowOutputs(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
 
 
 def model_inputs(

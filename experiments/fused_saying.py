@@ -38,6 +38,8 @@ def say(decoder: "FusedDecoder", found: WindowOutputs, i: int, time_seconds: flo
             return say_nothing(decoder, time_seconds, reason)
         if trust.sets is not None:
             said = replace(said, classes=trust.classes(said))
+    if decoder.emotions is not None and found.emotions is not None:
+        said = replace(said, emotions=_named(decoder.emotions.names, found.emotions[i]))
     if head is None or found.mean is None or found.sd is None:
         return said
     said = replace(said, value=_named(decoder.dimensions, head.scale.outwards(found.mean[i])))
@@ -64,6 +66,8 @@ def say_nothing(decoder: "FusedDecoder", time_seconds: float, reason: str) -> Pr
     said = replace(_plain(decoder, time_seconds, decoder.prior), abstain=True, reason=reason)
     if trust is not None and trust.sets is not None:
         said = replace(said, classes=dict.fromkeys(names, CLASSES))
+    if decoder.emotions is not None:
+        said = replace(said, emotions=_named(decoder.emotions.names, decoder.emotions.prior))
     if head is None:
         return said
     said = replace(said, value=_named(names, head.scale.outwards(head.prior)))

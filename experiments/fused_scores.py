@@ -7,6 +7,7 @@ import numpy as np
 
 from physioemo.experiments.fused_config import FusedConfig
 from physioemo.experiments.fused_decoder import FusedDecoder
+from physioemo.experiments.fused_emotion_fit import SaidEmotions, emotion_note, emotion_scores
 from physioemo.experiments.fused_fit import fit_fused, said_of
 from physioemo.experiments.fused_heads import RatingHead
 from physioemo.experiments.fused_training_data import FusedTrialData
@@ -35,6 +36,8 @@ class HeldOut:
         self._data = data
         self._said: list[tuple[Trust | None, Calibration]] = []
         self._ratings: list[tuple[RatingHead, Calibration, np.ndarray]] = []
+        # What was said of the true emotions, and of those of each permutation.
+        self._emotions: list[tuple[FusedTrialData, list[SaidEmotions]]] = []
 
     def __call__(
         self, data: FusedTrialData, train: np.ndarray, test: np.ndarray, config: FusedConfig
@@ -42,6 +45,11 @@ class HeldOut:
         """Return the probability (window, dimension) of the windows `test`."""
         decoder = fit_fused(data, train, config, strict=False)
         found = said_of(decoder, data, test)
+        if found.emotions is not None and data.emotions is not None:
+            if not self._emotions or self._emotions[-1][0] is not data:
+                self._emotions.append((data, []))
+            truth, trials = data.emotions[test], data.trial_ids[test]
+            self._emotions[-1][1].append(SaidEmotions(found.emotions, truth, trials))
         if data is self._data:
             self._said.append((decoder.trust, found))
             if decoder.head is not None:
@@ -71,6 +79,11 @@ class HeldOut:
             }
         if self._ratings:
             found["ratings"] = rating_scores(self._ratings, decoder.dimensions)
+        if self._emotions:
+            (_, said), *permuted = self._emotions
+            found["emotions"] = emotion_scores(
+                said, [each for _, each in permuted], config.emotions
+            )
         found["notes"] = _notes(found)
         if decoder.offline_only:
             found["notes"].append(
@@ -235,6 +248,8 @@ def _notes(found: dict[str, Any]) -> list[str]:
                 f"Ratings of {name}: concordance {score['ccc']:.2f} on held-out trials, mean error "
                 f"{score['mae']:.2f} (of the mean rating {score['mae_of_mean']:.2f})."
             )
+    if "emotions" in found:
+        notes.append(emotion_note(found["emotions"]))
     trust = found.get("trust")
     if trust is not None:
         notes += [f"Not promised: {text}." for text in trust["not_possible"]]

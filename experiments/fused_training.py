@@ -7,6 +7,7 @@ import numpy as np
 
 from physioemo.errors import CallError
 from physioemo.experiments.fused_config import FusedConfig, default_side
+from physioemo.experiments.fused_emotion_fit import require_several_emotions
 from physioemo.experiments.fused_fit import fit_fused, parts_of
 from physioemo.experiments.fused_scores import HeldOut
 from physioemo.experiments.fused_training_data import (
@@ -87,8 +88,12 @@ def train_fused_decoder(
         stimulus=config.stimulus,
         stimuli=stimuli,
         rest=config.context is not None or config.pooling is not None,
+        emotions=config.emotions,
+        emotion_of=dict(config.emotion_of),
     )
     require_two_classes(data)
+    if config.emotions:
+        require_several_emotions(data, config.emotions)
     _require_promises(data, config)
     begun = _begun(data, config)
     held_out = HeldOut(data)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from physioemo.errors import DataError
+from physioemo.experiments.fused_emotions import trial_emotions
 from physioemo.experiments.fused_sides import (
     SideChoice,
     SideFamily,
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 _PER_WINDOW = ("values", "present", "labels", "recording", "trial", "stimulus")
-_PER_WINDOW_OR_NONE = ("ratings", "stop_seconds")
+_PER_WINDOW_OR_NONE = ("ratings", "stop_seconds", "emotions")
 _NO_TRIAL = -1
 
 
@@ -70,6 +71,8 @@ class FusedTrialData(TrialData):
         When each window ends, in the time of its recording.
     rest : FusedTrialData, optional
         Windows that hold nothing of a trial's end, before or between trials; not rated.
+    emotions : ndarray of int, shape (window,), optional
+        Number of the named emotion, -1 = not known; only if names are to be learned.
     """
 
     sides: tuple[SideFamily, ...]
@@ -80,6 +83,7 @@ class FusedTrialData(TrialData):
     scales: tuple[tuple[float, float], ...] = ()
     stop_seconds: np.ndarray | None = None
     rest: "FusedTrialData | None" = None
+    emotions: np.ndarray | None = None
 
 
 def bound_sides(
@@ -127,6 +131,8 @@ def collect_fused_trials(
     stimulus: StimulusChoice | None = None,
     stimuli: Sequence[StimulusFeatures] = (),
     rest: bool = False,
+    emotions: Sequence[str] = (),
+    emotion_of: Mapping[str, str] | None = None,
 ) -> FusedTrialData:
     """Return the labelled windows of some recordings.
 
@@ -150,6 +156,11 @@ def collect_fused_trials(
         The files that were shown.
     rest : bool
         Whether windows before and between trials are kept beside them, for a context.
+    emotions : sequence of str
+        Named emotions to learn as well. A trial counts then that has a rating or an emotion, and
+        a recording may lack ratings.
+    emotion_of : mapping of str to str, optional
+        Emotions of stimuli, see :func:`physioemo.experiments.fused_emotions.trial_emotions`.
 
     Raises
     ------
@@ -159,7 +170,17 @@ def collect_fused_trials(
         If no recording has a family's stream.
     """
     sides = bound_sides(recordings, choices)
-    read = _Reader(recipe, tuple(ch_names), sides, tuple(dimensions), midpoint, stimulus, stimuli)
+    read = _Reader(
+        recipe,
+        tuple(ch_names),
+        sides,
+        tuple(dimensions),
+        midpoint,
+        stimulus,
+        stimuli,
+        tuple(emotions),
+        dict(emotion_of or {}),
+    )
     parts = [read.windows(name, recording) for name, recording in sorted(recordings.items())]
     if not sum(len(trials.values) for trials, _ in parts):
         raise DataError(
@@ -253,6 +274,8 @@ class _Reader:
     midpoint: str
     stimulus: StimulusChoice | None
     stimuli: Sequence[StimulusFeatures]
+    emotions: tuple[str, ...]
+    emotion_of: Mapping[str, str]
 
     def windows(self, name: str, recording: Recording) -> tuple[FusedTrialData, FusedTrialData]:
         """Return the windows of rated trials, and those before and between trials."""
@@ -263,7 +286,8 @@ class _Reader:
             recording, tokens.start_seconds, tokens.stop_seconds, tolerance_seconds=near
         )
         labels = rating_labels(recording, self.dimensions, self.midpoint)
-        rated = np.array([t in labels for t in trial], bool)
+        named = trial_emotions(recording, self.emotions, self.emotion_of) if self.emotions else {}
+        rated = np.array([t in labels or t in named for t in trial], bool)
         rest = (trial == _NO_TRIAL) & ~_holds_an_end(recording, tokens, near)
         table = recording.trials
         stimulus_of = dict(
@@ -286,8 +310,12 @@ class _Reader:
             side_values={},
             ages={},
             ratings=self._rows([ratings.get(t, nothing) for t in trial], float),
-            scales=(_scale(recording),),
+            # The scale of a recording that nobody rated says nothing.
+            scales=(_scale(recording),) if len(labels) or not self.emotions else (),
             stop_seconds=tokens.stop_seconds,
+            emotions=np.array([named.get(t, MISSING) for t in trial], int)
+            if self.emotions
+            else None,
         )
         beside = {s.name: _beside(recording, s, tokens.stop_seconds) for s in self.sides}
         whole = replace(

@@ -215,6 +215,8 @@ class Calibration:
         Which windows belong together.
     mean, sd, ratings : ndarray, shape (window, dimension), optional
         Predicted and true ratings, where the decoder predicts any; NaN is not rated.
+    emotions : ndarray, shape (window, emotion), optional
+        Probability of named emotions, where the decoder says any.
     """
 
     high: np.ndarray
@@ -224,6 +226,7 @@ class Calibration:
     mean: np.ndarray | None = None
     sd: np.ndarray | None = None
     ratings: np.ndarray | None = None
+    emotions: np.ndarray | None = None
 
 
 def require_enough_groups(choice: TrustChoice, n_groups: int, n_held_out: int) -> None:

@@ -28,6 +28,7 @@ __all__ = [
 PREDICTIONS, QUALITY = "PhysioEmo-VAD", "PhysioEmo-Quality"
 _SIDE_CHANNELS = ("first_stamp", "stamp", "age")
 _STIMULUS_CHANNELS = ("stimulus_stop_stamp", *(f"stimulus_{name}_stamp" for name in Fed._fields))
+_EMOTION = "emotion_"
 _INTERVAL = ("value", "value_low", "value_high")
 
 # channel -> unit
@@ -47,16 +48,22 @@ def prediction_description(decoder: Decoder | FusedDecoder) -> StreamDescription
 
     Probabilities, confidences and ``abstain`` come first, whatever the decoder; one that predicts
     ratings adds ``valence_value`` and so on behind them, and one that promises intervals
-    ``valence_value_low`` and ``valence_value_high``.
+    ``valence_value_low`` and ``valence_value_high``; last, one that names emotions has a channel
+    ``emotion_happy`` of the probability of each.
     """
     names = [f"{d}_{what}" for d in decoder.dimensions for what in ("probability", "confidence")]
-    ratings = _rating_channels(decoder)
+    ratings, named = _rating_channels(decoder), _emotion_channels(decoder)
     return StreamDescription(
         name=PREDICTIONS,
         stype="Prediction",
         sfreq=0.0,
-        ch_names=(*names, "abstain", *ratings),
-        units=(*("probability",) * len(names), "0 or 1", *("rating",) * len(ratings)),
+        ch_names=(*names, "abstain", *ratings, *named),
+        units=(
+            *("probability",) * len(names),
+            "0 or 1",
+            *("rating",) * len(ratings),
+            *("probability",) * len(named),
+        ),
         channel_format="float32",
         source_id=f"physioemo-vad-{_mark(decoder)}",
     )
@@ -68,6 +75,12 @@ def _rating_channels(decoder: Decoder | FusedDecoder) -> list[str]:
     has_ends = decoder.trust is not None and decoder.trust.intervals is not None
     wanted = _INTERVAL if has_ends else _INTERVAL[:1]
     return [f"{d}_{what}" for d in decoder.dimensions for what in wanted]
+
+
+def _emotion_channels(decoder: Decoder | FusedDecoder) -> list[str]:
+    if isinstance(decoder, Decoder) or decoder.emotions is None:
+        return []
+    return [_EMOTION + name for name in decoder.emotions.names]
 
 
 def quality_description(decoder: Decoder | FusedDecoder) -> StreamDescription:
@@ -174,7 +187,9 @@ def prediction_sample(prediction: Prediction) -> np.ndarray:
     """Return one sample of the stream of predictions, shape (1, channel)."""
     pairs = [(prediction.probability[d], prediction.confidence[d]) for d in prediction.probability]
     ratings = [(v, *prediction.interval.get(d, ())) for d, v in prediction.value.items()]
-    return np.array([[*np.ravel(pairs), float(prediction.abstain), *np.ravel(ratings)]], np.float32)
+    named = prediction.emotions.values()
+    row = [*np.ravel(pairs), float(prediction.abstain), *np.ravel(ratings), *named]
+    return np.array([row], np.float32)
 
 
 def read_prediction(
@@ -207,6 +222,7 @@ def read_prediction(
         model_id=model_id,
         value={d: values[f"{d}_value"] for d in rated},
         interval={d: (values[f"{d}_value_low"], values[f"{d}_value_high"]) for d in bounded},
+        emotions={n.removeprefix(_EMOTION): values[n] for n in ch_names if n.startswith(_EMOTION)},
     )
 
 

@@ -212,10 +212,11 @@ class Study:
                     f"found the model {model.name!r}, which predicts {kind}, for a "
                     f"{self.target.kind} target; choose another model or target"
                 )
-            if row.ordered == {} and self.target.kind == "labels":
+            if row.ordered == {} and self.target.kind in ("labels", "joint"):
                 raise CallError(
                     f"found the model {model.name!r}, which needs classes in an order, for a "
-                    "labels target; choose another model, or an ordinal target of ratings"
+                    f"{self.target.kind} target; choose another model, or an ordinal target of "
+                    "ratings"
                 )
         if self.modalities and self.modalities not in labels:
             raise unknown_name("the model for modalities", self.modalities, labels)
@@ -225,12 +226,15 @@ class Study:
         """Refuse what cannot be predicted together."""
         # What cannot be joint is refused in the words of build_estimator.
         build_estimator(model.name, model.preset, joint=True)
-        for what, there in (("maps", self.maps), ("resample", self.resample == "smote")):
-            if there and (what == "resample" or self.maps == model.label):
-                raise CallError(
-                    f"found {what} for {model.label!r}, which predicts all dimensions at once, "
-                    f"expected a model of one; leave {what} or joint out"
-                )
+        of_one = (("maps", self.maps), ("modalities", self.modalities))
+        asked = [what for what, label in of_one if label == model.label]
+        if self.resample == "smote":
+            asked.append("resample")
+        if asked:
+            raise CallError(
+                f"found {asked[0]} for {model.label!r}, which predicts all dimensions at once, "
+                f"expected a model of one; leave {asked[0]} or joint out"
+            )
 
     @property
     def leaky(self) -> bool:

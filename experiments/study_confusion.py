@@ -13,7 +13,7 @@ import numpy as np
 from physioemo.experiments.report.parts import Block, Figure, Table, shorten
 from physioemo.experiments.study_figures import subject_confusion_figure
 
-__all__ = ["CONFUSION", "confusion_blocks", "subject_confusions", "write_confusion"]
+__all__ = ["CONFUSION", "classes_of", "confusion_blocks", "subject_confusions", "write_confusion"]
 
 CONFUSION = "confusion.csv"
 _LEVELS = ("trial", "window")
@@ -47,14 +47,14 @@ def write_confusion(results: dict[str, Any], folder: str | Path) -> Path | None:
     Path or None
         The table; None, and no file, for ratings.
     """
-    classes = results["classes"]
-    if not classes:
+    if not results["classes"]:
         return None
     path = Path(folder) / CONFUSION
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("dimension", "model", "subject", "level", "true", "said", "n"))
         for dimension, content in results["dimensions"].items():
+            classes = classes_of(results, content)
             for label, scores in content["models"].items():
                 for level in _LEVELS:
                     for subject, counts in subject_confusions(scores, level).items():
@@ -64,6 +64,19 @@ def write_confusion(results: dict[str, Any], folder: str | Path) -> Path | None:
                             for (i, j), n in np.ndenumerate(counts)
                         )
     return path
+
+
+def classes_of(results: dict[str, Any], content: dict[str, Any]) -> list[str]:
+    """Return the names of the classes of one dimension; none for ratings.
+
+    Parameters
+    ----------
+    results : dict
+        From :func:`physioemo.experiments.study_run.run_study`.
+    content : dict
+        One of its ``dimensions``.
+    """
+    return list(content.get("classes", results["classes"]))
 
 
 def confusion_blocks(

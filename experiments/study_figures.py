@@ -168,9 +168,7 @@ def _draw_counts(axes: "Axes", counts: np.ndarray) -> None:
         axes.text(j, i, str(value), ha="center", va="center", color=ink, size=size)
 
 
-def calibration_figure(
-    folder: Path, dimension: int, results: dict[str, Any], *, stamp: str = ""
-) -> str:
+def calibration_figure(folder: Path, dimension: int, n_classes: int, *, stamp: str = "") -> str:
     """Draw how often the likeliest class is right against its probability; empty without file."""
     path = folder / "predictions.zarr"
     if not path.is_dir():
@@ -183,7 +181,7 @@ def calibration_figure(
     with xr.open_zarr(path, consolidated=False, chunks=None) as store:
         truth = store["target"].values[:, dimension]
         for k, label in enumerate(str(m) for m in store["model"].values):
-            said = store["predicted"].values[k, dimension]
+            said = store["predicted"].values[k, dimension, :, :n_classes]
             rows = np.isfinite(said).all(axis=1) & (truth >= 0)
             confidence = said[rows].max(axis=1)
             right = said[rows].argmax(axis=1) == truth[rows]
@@ -203,7 +201,7 @@ def calibration_figure(
             )
     axes.set(xlabel="probability of the likeliest class", ylabel="share right")
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.legend(loc="lower left" if len(results["classes"]) == 2 else "upper left")
+    axes.legend(loc="lower left" if n_classes == 2 else "upper left")
     return _stamped(canvas, stamp)
 
 

@@ -115,6 +115,12 @@ def check_fused(model: "ModelChoice", study: "Study") -> None:
     if not reads_trials(model):
         return
     what = "context" if model.options.get("context") is not None else "pooling"
+    if study.target.kind == "continuous":
+        raise CallError(
+            f"found a {what} for {model.label!r}, which says a rating, expected a model of "
+            f"classes: a {what} learns classes from several windows; leave it out, or use a binary "
+            "or ordinal target with heads = 'joint'"
+        )
     if study.leaky:
         raise CallError(
             f"found a {what} for {model.label!r} with the protocol {study.protocol!r}, which puts "

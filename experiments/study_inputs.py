@@ -23,7 +23,7 @@ from physioemo.experiments.study_stimuli import (
     protocol_options,
 )
 from physioemo.experiments.study_trust import require_enough
-from physioemo.experiments.targets import Target
+from physioemo.experiments.targets import Target, require_two_classes
 from physioemo.experiments.trial_sequences import require_one_hop
 
 __all__ = [
@@ -56,7 +56,7 @@ class StudyInputs:
     columns : tuple of str
         Names of the dimensions.
     classes : tuple of str
-        Names of the classes; none for ratings.
+        Names of the classes; none for ratings. Of a joint target the numbers of the widest column.
     folds : list of (train, test)
         Window indices.
     sources : list of mapping
@@ -67,6 +67,9 @@ class StudyInputs:
         From -1 to 1 (NaN = missing), where a model learns them beside classes.
     edges : tuple of float
         Where one class ends and the next begins, on the same scale.
+    column_classes : tuple of tuple of str
+        Names of the classes of each column of a joint target; nothing for others, whose columns
+        are alike.
     """
 
     families: Mapping[str, np.ndarray]
@@ -80,6 +83,11 @@ class StudyInputs:
     leaks: tuple[str, ...] = ()
     ratings: np.ndarray | None = None
     edges: tuple[float, ...] = ()
+    column_classes: tuple[tuple[str, ...], ...] = ()
+
+    def classes_of(self, column: int) -> tuple[str, ...]:
+        """Return the names of the classes of a column; none for ratings."""
+        return self.column_classes[column] if self.column_classes else self.classes
 
     def rated(self, column: int) -> np.ndarray:
         """Return which windows have a target."""
@@ -110,7 +118,7 @@ def load_inputs(study: Study) -> StudyInputs:
         )
     for d in opened:
         _check_numbers(study, d)
-    data = _joined(opened)
+    data, is_joint = _joined(opened), study.target.kind == "joint"
     inputs = StudyInputs(
         families=data.families,
         coords=data.coords,
@@ -120,14 +128,22 @@ def load_inputs(study: Study) -> StudyInputs:
         classes=names.pop(),
         folds=split(study.protocol, data.groups, seed=study.seed, **protocol_options(study)),
         sources=[d.source for d in opened],
+        column_classes=study.target.column_classes(opened[0]) if is_joint else (),
         **_ratings_of(study, opened),
     )
+    if is_joint:
+        for column, name in enumerate(inputs.columns):
+            require_two_classes(targets[:, column], inputs.classes_of(column), f"of {name}")
     _check_folds(inputs)
+    if any(m.joint for m in study.models):
+        _check_joint_folds(inputs)
     if any(reads_trials(m) for m in study.models):
         require_one_hop(inputs.groups)
     for column in range(len(inputs.columns)):
         rated = inputs.rated(column)
-        for k, (train, _) in enumerate(inputs.folds):
+        for k, (train, test) in enumerate(inputs.folds):
+            if not rated[test].any():
+                continue  # nothing is promised of it
             require_enough(study, inputs.groups, train[rated[train]], k)
     readers = {m.label: _read_families(m, study) for m in study.models}
     leaks = (*check_stimuli(study, inputs, readers), *check_pretrained(study, inputs))
@@ -260,11 +276,26 @@ def _check_folds(inputs: StudyInputs) -> None:
             classes = np.unique(y[train][y[train] >= 0])
             if len(classes) < 2 and (y[test] >= 0).any():
                 who = ", ".join(sorted(set(inputs.groups.person[test].tolist()))[:3])
-                found = f"only the class {inputs.classes[classes[0]]!r}" if len(classes) else "none"
+                only = f"only the class {inputs.classes_of(column)[classes[0]]!r}"
+                found = only if len(classes) else "none"
                 raise DataError(
                     f"found {found} of {name} in the training windows of fold {k + 1} (tested: "
                     f"{who}), expected two or more classes; leave that subject out, or choose "
                     "another threshold or protocol"
+                )
+
+
+def _check_joint_folds(inputs: StudyInputs) -> None:
+    """Refuse folds in which one network would not have everything to learn that it is to say."""
+    for k, (train, _) in enumerate(inputs.folds):
+        for column, name in enumerate(inputs.columns):
+            y = inputs.targets[train, column]
+            if len(np.unique(y[y >= 0])) < 2:
+                raise DataError(
+                    f"found fewer than two classes of {name} in the training windows of fold "
+                    f"{k + 1}, expected two or more for a model with joint = true, which says all "
+                    "dimensions; use folds over all subjects (within_subject = false), or leave "
+                    "joint out"
                 )
 
 

@@ -171,6 +171,7 @@ def predictions_of(
     model = with_layout(study.models[job.model], study, inputs)
     features = feature_rows(model, study, inputs)
     rated = rated_rows(inputs, job.column)
+    classes = _classes_of(inputs, job.column)
     y = inputs.targets if model.joint else inputs.targets[:, job.column]
     ratings = None if inputs.ratings is None else inputs.ratings[:, max(job.column, 0)]
     if job.permutation != TRUE_LABELS:
@@ -182,7 +183,7 @@ def predictions_of(
     for fold in job.folds:
         train, test = (rows[rated[rows]] for rows in inputs.folds[fold])
         parts.append(trust_parts(study, inputs.groups, train))
-        given = (study, model, inputs, features, y, parts[-1][0], fold, ratings)
+        given = (study, model, inputs, features, y, parts[-1][0], fold, ratings, classes)
         fits.append(partial(_fit_arguments, *given))
         tests.append(test)
     # Folds without a rated window to test have nothing to say.
@@ -205,7 +206,7 @@ def predictions_of(
             )
     rows = [tests[k] for k in kept]
     fold_of = [np.full(len(tests[k]), job.folds[k]) for k in kept]
-    n_columns = max(1, len(inputs.classes))
+    n_columns = max(1, len(classes))
     shape = (0, len(inputs.columns), n_columns) if model.joint else (0, n_columns)
     return (
         np.concatenate([np.empty(0, int), *rows]),
@@ -214,6 +215,11 @@ def predictions_of(
         np.concatenate([np.empty(0, int), *fold_of]),
         notes,
     )
+
+
+def _classes_of(inputs: StudyInputs, column: int) -> tuple[str, ...]:
+    """Return the classes that a model tells apart: of a column, or the widest of all together."""
+    return inputs.classes if column == ALL_COLUMNS else inputs.classes_of(column)
 
 
 def fit_fold(
@@ -247,7 +253,8 @@ def fit_folds(
     for fold in folds:
         train = inputs.folds[fold][0]
         train, _ = trust_parts(study, inputs.groups, train[rated[train]])
-        given = (study, choice, inputs, features, y, train, fold, ratings)
+        classes = inputs.classes_of(column)
+        given = (study, choice, inputs, features, y, train, fold, ratings, classes)
         fits.append(partial(_fit_arguments, *given))
     return _fitted(choice, study, fits, list(folds))
 
@@ -261,12 +268,13 @@ def _fit_arguments(
     train: np.ndarray,
     fold: int,
     ratings: np.ndarray | None,
+    classes: Sequence[str],
 ) -> dict[str, Any]:
     fit = {
         "X": features[train],
         "y": y[train],
         "groups": _inner_groups(study, inputs, train),
-        "classes": range(len(inputs.classes)) if inputs.classes else None,
+        "classes": range(len(classes)) if classes else None,
         "windows": inputs.groups.take(train),
         "ratings": None if ratings is None else ratings[train],
     }

@@ -165,7 +165,7 @@ def _family_part(part: FamilyPart, study: Study, inputs: StudyInputs) -> dict[st
     estimator = fit_fold(study, inputs, number, part.column, part.fold, y)
     test = inputs.folds[part.fold][1]
     test = test[inputs.rated(part.column)[test]]
-    said = np.zeros((len(subsets), len(test), max(1, len(inputs.classes))))
+    said = np.zeros((len(subsets), len(test), max(1, len(inputs.classes_of(part.column)))))
     if len(test):
         where = places(estimator, inputs.groups.take(test))
         for k, kept in enumerate(subsets.values()):
@@ -184,7 +184,7 @@ def _scores(
     parts: list[dict[str, np.ndarray]],
 ) -> dict[str, dict[str, float]]:
     n_windows = len(inputs.groups)
-    shape = (n_windows, max(1, len(inputs.classes)))
+    shape = (n_windows, max(1, len(inputs.classes_of(column))))
     total = {name: np.zeros(shape) for name in names}
     count = np.zeros(n_windows)
     y = inputs.targets[:, column]

@@ -14,6 +14,7 @@ import numpy as np
 from physioemo.errors import CallError, RecordingNotFoundError
 from physioemo.experiments.estimator_store import DESCRIPTION, load_estimator, save_estimator
 from physioemo.experiments.estimators import find_estimator
+from physioemo.experiments.targets import Target
 
 if TYPE_CHECKING:
     from physioemo.experiments.study_config import ModelChoice, Study
@@ -49,7 +50,7 @@ def kept_folder(
         If the study has no such model or dimension.
     """
     labels = [m["label"] for m in study["models"]]
-    dimensions = study["target"].get("dimensions", ["label"])
+    dimensions = Target.from_dict(study["target"]).columns
     for what, name, known in (("model", label, labels), ("dimension", dimension, dimensions)):
         if name not in known:
             raise CallError(f"found the {what} {name!r}, expected one of {', '.join(known)}")
@@ -87,7 +88,7 @@ def keep_model(
         "study_hash": study.fingerprint,
         "model": choice.label,
         "dimensions": dimensions,
-        "classes": list(inputs.classes),
+        "classes": list(inputs.classes if choice.joint else inputs.classes_of(column)),
         "fold": int(fold),
         "protocol": study.protocol,
         "leaky": study.leaky or bool(inputs.leaks),
@@ -196,4 +197,5 @@ def kept_predictions(
     features = feature_rows(choice, study, inputs)[rows]
     with threadpool_limits(limits=None if find_estimator(choice.name).uses_torch else 1):
         said = said_of(estimator, features, inputs.groups.take(rows))
-    return rows, said[:, column] if choice.joint else said
+    n_classes = max(1, len(inputs.classes_of(column)))
+    return rows, said[:, column, :n_classes] if choice.joint else said

@@ -22,7 +22,7 @@ from physioemo.experiments.report.parts import (
 )
 from physioemo.experiments.report.scores import p_text
 from physioemo.experiments.statistics import least_p
-from physioemo.experiments.study_confusion import confusion_blocks
+from physioemo.experiments.study_confusion import classes_of, confusion_blocks
 from physioemo.experiments.study_figures import (
     calibration_figure,
     confusion_figure,
@@ -199,29 +199,29 @@ def _sections(results: dict[str, Any], folder: Path) -> Iterator[Section]:
 def _dimension_blocks(
     results: dict[str, Any], number: int, dimension: str, content: dict[str, Any], folder: Path
 ) -> Iterator[Block]:
-    stamp = _stamp(results)
+    stamp, classes = _stamp(results), classes_of(results, content)
     yield Figure(
-        subject_figure(content, results["headline"], len(results["classes"]), stamp=stamp),
+        subject_figure(content, results["headline"], len(classes), stamp=stamp),
         "Each dot is a subject; the bar is the mean, the grey band what permuted labels reached."
         + (
             " Right: accuracy, filled where it exceeds the triangle of that subject (binomial, "
             "5 %, beside its largest class)."
-            if results["classes"]
+            if classes
             else ""
         ),
         f"Scores of every subject in {dimension}, by model",
         stamp=stamp,
     )
-    if results["classes"]:
+    if classes:
         yield Figure(
-            confusion_figure(content, results["classes"], stamp=stamp),
+            confusion_figure(content, classes, stamp=stamp),
             "Trials of all subjects: the true class by rows, the class said by columns; shades are "
             "shares of each row, whole numbers are trials.",
             f"Confusion matrices in {dimension}",
             stamp=stamp,
         )
-        yield from confusion_blocks(content, results["headline"], results["classes"], stamp)
-        calibration = calibration_figure(folder, number, results, stamp=stamp)
+        yield from confusion_blocks(content, results["headline"], classes, stamp)
+        calibration = calibration_figure(folder, number, len(classes), stamp=stamp)
         if calibration:
             yield Figure(
                 calibration,

@@ -268,10 +268,10 @@ def _predictions(
     runs: dict[tuple[int, int, int], list[Job]] = {}
     for job in planned:
         runs.setdefault((job.model, job.column, job.permutation), []).append(job)
-    n_columns = max(1, len(inputs.classes))
     for (model, column, permutation), parts in runs.items():
         joint = column == ALL_COLUMNS
-        shape = (len(inputs.groups), len(inputs.columns) if joint else 1, n_columns)
+        classes = inputs.classes if joint else inputs.classes_of(column)
+        shape = (len(inputs.groups), len(inputs.columns) if joint else 1, max(1, len(classes)))
         total = np.zeros(shape)
         count = np.zeros(len(inputs.groups))
         notes = []
@@ -286,7 +286,9 @@ def _predictions(
             predicted = total / np.where(count, count, np.nan)[:, None, None]
         label = study.models[model].label
         for k, of_column in enumerate(np.moveaxis(predicted, 1, 0)):
-            yield label, k if joint else column, permutation, of_column, notes
+            at = k if joint else column
+            own = of_column[:, : max(1, len(inputs.classes_of(at)))]
+            yield label, at, permutation, own, notes
 
 
 def _add_trust(
@@ -321,7 +323,7 @@ def _write_predictions(folder: Path, study: Study, inputs: StudyInputs, planned:
     predicted = np.full(shape, np.nan, np.float32)
     true_runs = [j for j in planned if j.permutation == TRUE_LABELS]
     for model, column, _, values, _ in _predictions(true_runs, study, inputs, folder / _JOBS):
-        predicted[labels.index(model), column] = values
+        predicted[labels.index(model), column, :, : values.shape[1]] = values
     groups = inputs.groups
     columns = ("subject", "session", "trial", "stimulus", "onset_seconds", "dataset")
     store = xr.Dataset(

@@ -70,8 +70,9 @@ def study_scores(study: Study, inputs: StudyInputs, runs: Iterable[Run]) -> dict
     dict
         ``protocol``, ``n_*``, ``headline``, ``dimensions``: for each its ``models`` (scores of
         every subject, their mean with its interval, permuted labels, binomial thresholds) and
-        ``comparisons`` with the reference model. For ordered classes each model also has
-        ``order``, whether it knew them to be ordered, and permuted labels beside each of
+        ``comparisons`` with the reference model; of a joint target also its ``classes``. For
+        ordered classes each model also has ``order``, whether it knew them to be ordered, and
+        permuted labels beside each of
         :data:`physioemo.experiments.study_order.ORDERED_SCORES`.
     """
     dimensions: dict[str, dict[str, Any]] = {
@@ -91,7 +92,9 @@ def study_scores(study: Study, inputs: StudyInputs, runs: Iterable[Run]) -> dict
             means = _mean_scores(_by_subject(study, inputs, y, predicted), names)
             more = {"scores": means} if ordered else {}
             models[label].setdefault("permuted", []).append({**means[first], **more})
-    for content in dimensions.values():
+    for column, content in enumerate(dimensions.values()):
+        if inputs.column_classes:
+            content["classes"] = list(inputs.classes_of(column))
         for scores in content["models"].values():
             _add_permutation_tests(scores, first)
             if ordered:

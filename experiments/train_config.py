@@ -43,10 +43,15 @@ SETTINGS: dict[str, type] = {
     "context": str,
     "pooling": str,
     "pretrained": str,
+    "dimensions": list,
+    "emotions": list,
+    "emotion_of": dict,
+    "emotion_weight": float,
 }
 """The fields of the file and what each is."""
 
-_MORE = ("trust", "heads", "rating_weight", "context", "pooling", "pretrained")
+_NAMED = ("emotions", "emotion_of", "emotion_weight")
+_MORE = ("trust", "heads", "rating_weight", "context", "pooling", "pretrained", *_NAMED)
 """What a decoder of the EEG alone may have as well, if it is a fused one."""
 _OF_FUSED = (
     "families",
@@ -160,6 +165,10 @@ def train_config(settings: Mapping[str, Any]) -> StudyConfig:
         )
     names = ("fusion", "modality_dropout", "eeg_first", *(k for k in _MORE if k != "trust"))
     fused = {k: said[k] for k in names if k in said}
+    if "emotions" in fused:
+        fused["emotions"] = tuple(fused["emotions"])
+    if "emotion_of" in fused:
+        fused["emotion_of"] = tuple(sorted(fused["emotion_of"].items()))
     sides = _sides(said.get("families", []), said.get("sides", {}))
     trust = _trust(said["trust"]) if "trust" in said else None
     return FusedConfig(**common, **fused, sides=sides, stimulus=_stimulus(said), trust=trust)
@@ -233,6 +242,8 @@ def _common(said: Mapping[str, Any]) -> dict[str, Any]:
     base = StudyConfig()
     names = ("midpoint", "preset", "window_seconds", "hop_seconds", "definition", "seed")
     found = {k: said[k] for k in names if k in said}
+    if "dimensions" in said:
+        found["dimensions"] = _dimensions(said["dimensions"])
     for ours, theirs in (("folds", "n_folds"), ("permutations", "n_permutations")):
         if ours in said:
             found[theirs] = said[ours]
@@ -240,6 +251,15 @@ def _common(said: Mapping[str, Any]) -> dict[str, Any]:
         training = {**asdict(base.training), "n_epochs": said["epochs"]}
         found["training"] = type(base.training)(**training)
     return found
+
+
+def _dimensions(names: list[str]) -> tuple[str, ...]:
+    if not names or len(set(names)) < len(names):
+        raise CallError(
+            f"found dimensions = {names!r}, expected one or more, each once, such as "
+            "['valence', 'arousal']"
+        )
+    return tuple(names)
 
 
 def _sides(families: Iterable[str], about: Mapping[str, Any]) -> tuple[Any, ...]:

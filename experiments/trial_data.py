@@ -1,7 +1,7 @@
 """Labelled windows: the tokens of rated trials from one or more recordings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,14 @@ from physioemo.features.entropy import EntropyRecipe
 from physioemo.prediction import DIMENSIONS
 from physioemo.recording import Recording
 
-__all__ = ["MIDPOINTS", "TrialData", "assign_trials", "collect_trials", "rating_labels"]
+__all__ = [
+    "MIDPOINTS",
+    "TrialData",
+    "assign_trials",
+    "collect_trials",
+    "rating_labels",
+    "with_permuted_trials",
+]
 
 MIDPOINTS = ("drop", "low", "high")
 MISSING = -1
@@ -174,6 +181,39 @@ def assign_trials(
     for number, onset, duration in rows:
         trial[(start >= onset) & (stop <= onset + duration)] = number
     return trial
+
+
+def with_permuted_trials(data: TrialData, generator: np.random.Generator) -> TrialData:
+    """Return the same windows with the labels of other trials, those of one trial together.
+
+    Where emotions are named too, a trial gets both of another one, and only of one that has the
+    same kinds of answer: what is not known of a trial stays unknown.
+
+    Parameters
+    ----------
+    data : TrialData
+        All windows.
+    generator : Generator
+        Chance.
+    """
+    _, first, inverse = np.unique(
+        data.trial_ids.astype(str), return_index=True, return_inverse=True
+    )
+    named = getattr(data, "emotions", None)
+    if named is None:
+        shuffled = data.labels[first][generator.permutation(len(first))]
+        return replace(data, labels=shuffled[inverse])
+    there = np.c_[(data.labels[first] >= 0).any(axis=1), named[first] >= 0]
+    kind = there @ np.array([1, 2])
+    order = np.arange(len(first))
+    for k in np.unique(kind):
+        mine = np.flatnonzero(kind == k)
+        order[mine] = generator.permutation(mine)
+    changed = {
+        "labels": data.labels[first][order][inverse],
+        "emotions": named[first][order][inverse],
+    }
+    return replace(data, **changed)
 
 
 def rating_labels(

@@ -12,7 +12,7 @@ from physioemo.models.affect_losses import (
 from physioemo.models.losses import weighted_cross_entropy
 from physioemo.models.ordinal_link import OrderedThresholds
 
-__all__ = ["GaussianHead", "JointHead", "OrdinalHead"]
+__all__ = ["GaussianHead", "JointHead", "NamedHead", "OrdinalHead"]
 
 
 class OrdinalHead(OrderedThresholds):
@@ -37,6 +37,43 @@ class OrdinalHead(OrderedThresholds):
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
         """Negative log-likelihood of labels (window, dimension); −1 is missing."""
         return ordinal_loss(self.score(features), self.thresholds, labels)
+
+
+class NamedHead(nn.Module):
+    """One question whose answer is one of several names, such as the emotion of a film.
+
+    Parameters
+    ----------
+    embed_dim, n_outputs : int
+        Width of the features, and how many names there are.
+    """
+
+    def __init__(self, *, embed_dim: int, n_outputs: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(embed_dim, n_outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (window, embed) to logits (window, name)."""
+        return self.out(features)
+
+    def loss(
+        self, features: Tensor, labels: Tensor, weights: Tensor, *, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """Return the weighted cross-entropy of the windows whose name is known.
+
+        Parameters
+        ----------
+        features : Tensor, shape (window, embed)
+        labels : Tensor of int, shape (window,)
+            −1 is missing.
+        weights : Tensor, shape (1, name)
+        label_smoothing : float
+            Share of the target that is spread over all names.
+        """
+        logits = self.out(features).unsqueeze(1)
+        return weighted_cross_entropy(
+            logits, labels.unsqueeze(1), weights, label_smoothing=label_smoothing
+        )
 
 
 class GaussianHead(nn.Module):

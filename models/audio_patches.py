@@ -78,7 +78,7 @@ class AudioPatches(nn.Module):
         n_steps = values.shape[1] // self.patch
         whole = values[:, values.shape[1] - n_steps * self.patch :]
         n_rows = self.n_mels // self.patch
-        grid = whole.reshape(len(values), n_steps, self.patch, n_rows, self.patch)
+        grid = whole.reshape(values.shape[0], n_steps, self.patch, n_rows, self.patch)
         patches = grid.permute(0, 1, 3, 2, 4).flatten(3)  # (batch, step, row, pixel)
         mask = torch.isfinite(patches).all(dim=-1)
         x = self.project(patches.masked_fill(~mask.unsqueeze(-1), 0.0)) + self.band
@@ -88,6 +88,6 @@ class AudioPatches(nn.Module):
         x = x + self.when(seconds)[:, None]
         x, mask = x.flatten(1, 2), mask.flatten(1, 2)
         x, stages = self.blocks(x, mask)
-        times = seconds.repeat_interleave(n_rows).expand(len(values), -1)
+        times = seconds.repeat_interleave(n_rows).expand(values.shape[0], -1)
         tokens = ModalityTokens(x, times, mask)
         return (tokens, stages) if return_stages else tokens

@@ -20,7 +20,14 @@ from physioemo.models.training import (
     seeded,
 )
 
-__all__ = ["FusedOutputs", "RatingTask", "fused_outputs", "predict_fused", "train_fused"]
+__all__ = [
+    "FusedOutputs",
+    "NamedTask",
+    "RatingTask",
+    "fused_outputs",
+    "predict_fused",
+    "train_fused",
+]
 
 Inputs = Mapping[str, Any]
 
@@ -62,10 +69,36 @@ class RatingTask(NamedTuple):
     class_weight: float = 1.0
 
 
+class NamedTask(NamedTuple):
+    """One question more, whose answer is a name, learned from the same features.
+
+    Parameters
+    ----------
+    head : NamedHead
+        :class:`physioemo.models.affect_heads.NamedHead`, on the features of all dimensions side by
+        side; it is trained in place.
+    labels, validation_labels : array_like of int, shape (window,)
+        Number of the name, -1 = missing.
+    weight : float
+        How much it counts beside the rest.
+    """
+
+    head: Any
+    labels: Any
+    validation_labels: Any
+    weight: float = 1.0
+
+
 class _Split(NamedTuple):
     inputs: Mapping[str, Any]
     labels: Tensor  # (window, dimension)
     ratings: Tensor | None  # (window, dimension)
+    names: Tensor | None  # (window,)
+
+    def take(self, rows: Any) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the answers of some windows."""
+        more = (None if part is None else part[rows] for part in (self.ratings, self.names))
+        return self.labels[rows], *more  # type: ignore[return-value]
 
 
 def train_fused(
@@ -78,6 +111,7 @@ def train_fused(
     config: TrainingConfig,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     task: RatingTask | None = None,
+    named: NamedTask | None = None,
 ) -> TrainingResult:
     """Train a fused model in place and leave it in eval mode with its best weights.
 
@@ -99,6 +133,8 @@ def train_fused(
         Called with each new row of the history.
     task : RatingTask, optional
         Ratings to learn as well.
+    named : NamedTask, optional
+        Names to learn as well. A window that has only one kind of answer teaches that one.
 
     Raises
     ------
@@ -110,16 +146,18 @@ def train_fused(
     device = next(model.parameters()).device
     shape = (len(model.config["dimensions"]), int(model.config["n_outputs"]))
     rated = (None, None) if task is None else (task.ratings, task.validation_ratings)
-    training = _prepared(inputs, labels, rated[0], shape, device, "")
+    called = (None, None) if named is None else (named.labels, named.validation_labels)
+    training = _prepared(inputs, labels, rated[0], called[0], shape, device, "")
     validation = _prepared(
-        validation_inputs, validation_labels, rated[1], shape, device, "validation_"
+        validation_inputs, validation_labels, rated[1], called[1], shape, device, "validation_"
     )
     weights = class_weights(training.labels, shape[1])
     counts = torch.nn.functional.one_hot(training.labels.clamp(min=0), shape[1]).float()
     counts = (counts * (training.labels >= 0).unsqueeze(-1)).sum(dim=0)
     model.set_prior(counts / counts.sum(dim=-1, keepdim=True).clamp(min=1))
-    loss = _Loss(model, weights, task)
-    whole = model if task is None else nn.ModuleList([model, task.head])
+    loss = _Loss(model, weights, task, named, training.names)
+    heads = [each.head for each in (task, named) if each is not None]
+    whole = nn.ModuleList([model, *heads]) if heads else model
     with seeded(config.seed, device):
         result, best = fit_epochs(
             whole,
@@ -192,8 +230,7 @@ def _run_epoch(
     for rows in batches:
         lost = loss(
             loss.model(rows_of(split.inputs, rows)),
-            split.labels[rows],
-            None if split.ratings is None else split.ratings[rows],
+            *split.take(rows),
             label_smoothing=config.label_smoothing,
         )
         optimiser.zero_grad(set_to_none=True)
@@ -206,28 +243,45 @@ def _run_epoch(
 
 
 class _Loss:
-    """Cross-entropy of the classes, and what a head says of the ratings."""
+    """Cross-entropy of the classes, and what heads say of ratings and of names."""
 
-    def __init__(self, model: FusedModel, weights: Tensor, task: RatingTask | None) -> None:
-        self.model, self.weights, self.task = model, weights, task
+    def __init__(
+        self,
+        model: FusedModel,
+        weights: Tensor,
+        task: RatingTask | None,
+        named: NamedTask | None,
+        names: Tensor | None,
+    ) -> None:
+        self.model, self.weights, self.task, self.named = model, weights, task, named
+        if named is not None and names is not None:
+            self.name_weights = class_weights(names.unsqueeze(1), named.head.out.out_features)
 
     def __call__(
         self,
         said: FusionOutput,
         labels: Tensor,
         ratings: Tensor | None,
+        names: Tensor | None,
         *,
         label_smoothing: float = 0.0,
     ) -> Tensor:
         lost = weighted_cross_entropy(
             said.logits, labels, self.weights, label_smoothing=label_smoothing
         )
-        if self.task is None or ratings is None:
-            return lost
         # Of a window without anything nothing is learned.
-        wanted = torch.where(said.abstain.unsqueeze(1), torch.nan, ratings)
-        of_ratings = self.task.head.loss(said.features.flatten(1), wanted)  # type: ignore[operator]
-        return self.task.class_weight * lost + self.task.weight * of_ratings
+        features = said.features.flatten(1)
+        if self.task is not None and ratings is not None:
+            wanted = torch.where(said.abstain.unsqueeze(1), torch.nan, ratings)
+            of_ratings = self.task.head.loss(features, wanted)  # type: ignore[operator]
+            lost = self.task.class_weight * lost + self.task.weight * of_ratings
+        if self.named is not None and names is not None:
+            known = torch.where(said.abstain, -1, names)
+            of_names = self.named.head.loss(
+                features, known, self.name_weights, label_smoothing=label_smoothing
+            )
+            lost = lost + self.named.weight * of_names
+        return lost
 
     @torch.no_grad()
     def of_split(self, split: _Split, batch_size: int) -> float:
@@ -237,13 +291,14 @@ class _Loss:
             for k in range(0, len(split.labels), batch_size)
         ]
         said = FusionOutput(*(torch.cat(part) for part in zip(*parts, strict=True)))
-        return float(self(said, split.labels, split.ratings))
+        return float(self(said, *split.take(slice(None))))
 
 
 def _prepared(
     inputs: Inputs,
     labels: Any,
     ratings: Any,
+    names: Any,
     shape: tuple[int, int],
     device: torch.device,
     prefix: str,
@@ -259,6 +314,14 @@ def _prepared(
     keep = (classes >= 0).any(axis=1)
     if rated is not None:
         keep |= np.isfinite(rated).any(axis=1)
+    called = None if names is None else np.asarray(names, np.int64)
+    if called is not None and called.shape != classes.shape[:1]:
+        raise SignalError(
+            f"found {prefix}names of shape {called.shape}, expected ({len(classes)},), one for "
+            "each window"
+        )
+    if called is not None:
+        keep |= called >= 0
     if not keep.any():
         raise SignalError(
             f"{prefix}labels have no rating, expected at least one: give rated "
@@ -269,4 +332,5 @@ def _prepared(
         rows_of(tensors, rows),
         torch.from_numpy(classes[keep]).to(device),
         None if rated is None else torch.from_numpy(rated[keep]).to(device),
+        None if called is None else torch.from_numpy(called[keep]).to(device),
     )

@@ -159,7 +159,7 @@ class QueryFusion(nn.Module):
                 + self.when(part.time_seconds)
             )
             masks.append(part.mask & present[:, i : i + 1])
-        n_batch, n_queries = len(abstain), len(self.dimensions)
+        n_batch, n_queries = abstain.shape[0], len(self.dimensions)
         x = torch.cat([self.queries.expand(n_batch, -1, -1), *parts], dim=1)
         always = torch.ones(n_batch, n_queries, dtype=torch.bool, device=x.device)
         mask = torch.cat([always, *masks], dim=1)  # (batch, query + token)

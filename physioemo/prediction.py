@@ -36,6 +36,9 @@ class Prediction:
     interval : mapping of str to (float, float)
         Between what the rating lies with the coverage that was asked for; the whole scale where it
         abstains. Empty if the decoder promises none.
+    emotions : mapping of str to float
+        Probability of each named emotion, adding to 1; where it abstains, the shares of training.
+        Empty if the decoder knows no names.
     """
 
     time_seconds: float
@@ -47,3 +50,4 @@ class Prediction:
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     value: Mapping[str, float] = field(default_factory=dict)
     interval: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    emotions: Mapping[str, float] = field(default_factory=dict)

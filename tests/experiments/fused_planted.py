@@ -84,3 +84,22 @@ def with_rest(data, n_before=6, hop_seconds=0.5):
         stop_seconds=1.0 + hop_seconds * rest,
     )
     return replace(data, stop_seconds=1.0 + hop_seconds * place, rest=blank)
+
+
+def rated_or_named(seed, n_each, n_windows=4, effect=1.0):
+    """Return trials of which the first half has a rating, and the second one of three emotions.
+
+    Two electrodes say the class of the rating, the bands of two others the emotion.
+    """
+    rng = np.random.default_rng(seed)
+    high, emotion = rng.permutation(np.arange(n_each) % 2), rng.permutation(np.arange(n_each) % 3)
+    trial = np.repeat(np.arange(2 * n_each), n_windows)
+    values = rng.normal(0, 0.3, (len(trial), 4, 3))
+    is_rated = trial < n_each
+    values[is_rated, :2] += effect * (2 * high - 1)[trial[is_rated], None, None]
+    number = emotion[trial[~is_rated] - n_each]
+    values[np.flatnonzero(~is_rated), 2:, number] += 2 * effect
+    labels, emotions = np.full((2, len(trial)), -1)
+    labels[is_rated], emotions[~is_rated] = high[trial[is_rated]], number
+    found = planted(values, labels, trial, emotions=emotions)
+    return replace(found, recording=np.where(is_rated, "a", "b").astype(object))

@@ -12,7 +12,6 @@ from physioemo.errors import CallError, CheckpointError, MissingExtraError, Reco
 from physioemo.experiments import decoder_onnx
 from physioemo.experiments.decoder_onnx import LARGEST_DIFFERENCE, export_onnx
 from physioemo.experiments.export_cli import export_decoder
-from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.tokens import FAMILY, recording_tokens
 from physioemo.experiments.training import untrained_decoder
 from tests.simulated import simulated_recording
@@ -115,14 +114,6 @@ def test_the_command_exports_a_saved_decoder(decoder, program, tmp_path, monkeyp
     assert "UNTRAINED" in done.output
     assert (tmp_path / "out.onnx").read_bytes() == program.read_bytes()
     assert CliRunner().invoke(export_decoder, [*arguments, "--overwrite"]).exit_code == 0
-
-
-def test_a_fused_decoder_is_refused(decoder, tmp_path):
-    shared = ("recipe", "ch_names", "dimensions", "model", "temperature", "prior")
-    parts = {name: getattr(decoder, name) for name in shared}
-    fused = FusedDecoder(**parts, sides=(), scalers={})
-    with pytest.raises(CallError, match=r"a fused decoder \(eeg\), expected one of the EEG alone"):
-        export_onnx(fused, tmp_path / "model.onnx")
 
 
 def test_another_ending_and_a_missing_package_are_one_sentence(decoder, tmp_path, monkeypatch):

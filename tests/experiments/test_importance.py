@@ -66,6 +66,25 @@ def test_a_planted_pair_ranks_first_and_stands_above_its_null():
     assert found.winners[0][2] > 1.3 * found.threshold
 
 
+def test_an_exclusive_or_of_two_of_fourteen_electrodes_stands_far_above_all_other_pairs():
+    rng = np.random.default_rng(0)
+    bits, x = rng.integers(0, 2, (900, 2)), rng.normal(size=(900, 14, 1))
+    x[:, [3, 9], 0] = 2 * bits - 1 + 0.3 * x[:, [3, 9], 0]
+    y = bits[:, 0] ^ bits[:, 1]
+
+    def fit(permutation):
+        labels = y[:700]
+        if permutation is not None:
+            labels = np.random.default_rng(permutation).permutation(labels)
+        return build_estimator("svm", C=10.0).fit(x[:700], labels)
+
+    names = [f"E{k}" for k in range(14)]
+    found = interactions_beside_null(fit, x[700:760], names, n_permutations=2)
+    assert [set(w[:2]) for w in found.winners] == [{"E3", "E9"}]
+    scores = np.sort(np.array(found.score, float)[np.triu_indices(14, 1)])
+    assert len(scores) == 91 and scores[-1] >= 5 * scores[-2]
+
+
 def test_electrodes_that_add_up_are_not_called_a_web_of_pairs():
     def added(n, seed):
         rng = np.random.default_rng(seed)

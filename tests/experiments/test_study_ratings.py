@@ -205,6 +205,15 @@ def test_what_cannot_be_is_one_sentence(tmp_path, old, new, text):
         raise done.exception
 
 
+def test_a_rating_is_of_one_window(store):
+    for option in ({"context": "causal-convolution"}, {"pooling": "attention"}):
+        model = fused("net", name="fused-ratings", **option)
+        with pytest.raises(
+            CallError, match="for 'net', which says a rating, expected a model of cl"
+        ):
+            of(store, model, target=NUMBERS)
+
+
 def test_a_dry_run_fits_one_fold_of_each(store, tmp_path):
     (tmp_path / "rated.zarr").symlink_to(store)
     (tmp_path / "s.toml").write_text(TOML)
