@@ -109,8 +109,7 @@ class FusedDecoder:
         """All that was learned, as one module."""
         from torch import nn
 
-        every = (self.head, self.context, self.emotions)
-        parts = [part.network for part in every if part is not None]
+        parts = [p.network for p in (self.head, self.context, self.emotions) if p is not None]
         return nn.ModuleList([self.model, *parts]) if parts else self.model
 
     @property
@@ -293,11 +292,8 @@ class FusedDecoder:
             each stands alone.
         """
         if not len(values):
-            nothing = np.empty((0, len(self.dimensions)))
-            rating = None if self.head is None else nothing
-            named = None if self.emotions is None else np.empty((0, len(self.emotions.names)))
-            empty = np.empty((*nothing.shape, 2))
-            return WindowOutputs(empty, nothing, np.empty(0, bool), rating, rating, named)
+            n_names = None if self.emotions is None else len(self.emotions.names)
+            return WindowOutputs.of_nothing(len(self.dimensions), self.head is not None, n_names)
         found = self._read(values, side_values, ages, shown)
         logits, abstain = found.logits, found.abstain
         if self.context is not None:
@@ -355,9 +351,8 @@ class FusedDecoder:
                 logits = self.head.logits(mean, sd)
         high = calibrated_probability(logits, self.temperature)[..., 1]
         high = np.where(abstain[:, None], self.prior, high)
-        named = None
-        if self.emotions is not None:
-            named = self.emotions.say(found.features, abstain | found.abstain)
+        nothing, head = abstain | found.abstain, self.emotions
+        named = None if head is None else head.say(found.features, nothing)
         return WindowOutputs(logits, high, abstain, mean, sd, named)
 
     def predict(

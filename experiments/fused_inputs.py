@@ -46,6 +46,26 @@ class WindowOutputs(NamedTuple):
         """Return what is said of some windows."""
         return WindowOutputs(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
 
+    @classmethod
+    def of_nothing(
+        cls, n_dimensions: int, ratings: bool, n_emotions: int | None
+    ) -> "WindowOutputs":
+        """Return what is said of no windows at all.
+
+        Parameters
+        ----------
+        n_dimensions : int
+            Rated dimensions.
+        ratings : bool
+            Whether ratings are said.
+        n_emotions : int or None
+            Named emotions, if any are said.
+        """
+        high = np.empty((0, n_dimensions))
+        rating = high if ratings else None
+        named = None if n_emotions is None else np.empty((0, n_emotions))
+        return cls(np.empty((*high.shape, 2)), high, np.empty(0, bool), rating, rating, named)
+
 
 def model_inputs(
     values: np.ndarray,

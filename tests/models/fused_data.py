@@ -1,7 +1,10 @@
 """Windows of several modalities whose best possible accuracy is known."""
 
 import math
-import secrets
+import os
+import sys
+import zlib
+from pathlib import Path
 
 import numpy as np
 
@@ -13,8 +16,14 @@ FAST = {"n_epochs": 25, "batch_size": 256, "learning_rate": 3e-3, "label_smoothi
 
 
 def new_seed():
-    """Return a seed of this run alone, and print it for whoever has to repeat it."""
-    seed = secrets.randbelow(2**31)
+    """Return a seed of the test that asks, the same in each run, and print it.
+
+    PHYSIOEMO_TEST_SEED=1 (or any text) in the environment draws others, for whoever wants to see
+    that no promise hangs on these.
+    """
+    caller = sys._getframe(1).f_code
+    asked = f"{Path(caller.co_filename).stem} {caller.co_name}"
+    seed = zlib.crc32(f"{os.environ.get('PHYSIOEMO_TEST_SEED', '')} {asked}".encode()) // 2
     print(f"seed {seed}")
     return seed
 
