@@ -119,6 +119,8 @@ def load_journal_stream(contents: JournalContents, number: int) -> xr.Dataset:
         if frame.kind is FrameKind.CLOCK:
             offset_then = float(np.frombuffer(frame.payload, "<f8")[1])
         elif frame.kind is FrameKind.SAMPLES:
+            if at + count_samples(frame.payload) > len(stamps):
+                break  # written since, by a recorder that goes on
             part, rows, received = decode_samples(frame.payload, n_channels, dtype)
             unstamped = ~np.isfinite(part)
             n_unstamped += int(unstamped.sum())

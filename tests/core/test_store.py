@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 import physioemo
+from physioemo import journal_reader
 from physioemo.errors import (
     CallError,
     DamagedRecordingError,
@@ -14,7 +15,7 @@ from physioemo.errors import (
     RecordingNotFoundError,
     SignalError,
 )
-from physioemo.journal import FrameKind, Journal, encode_samples
+from physioemo.journal import FrameKind, Journal, encode_frame, encode_samples
 from physioemo.store import create_recording, open_recording, seal
 from physioemo.stream import make_stream
 from tests.streams import eeg_description, eeg_stream, marker_stream, trial_markers
@@ -178,6 +179,24 @@ def test_a_journal_opens_before_it_is_sealed_and_is_the_same_after(tmp_path):
         assert recording["eeg"]["time"].values[0] == pytest.approx(5.0, abs=1e-6)
     assert after.sealed and not (tmp_path / "r" / "journal").exists()
     assert seal(tmp_path / "r").fingerprint() == before.fingerprint()
+
+
+def test_a_journal_that_grows_while_it_is_read_is_read_up_to_where_it_was(tmp_path, monkeypatch):
+    signal = write_journal(tmp_path / "r", end=False)
+    file = next((tmp_path / "r" / "journal").glob("*.journal"))
+    more = encode_samples(np.arange(500, 505) / 250, np.ones((5, 4), np.float32), 0.0)
+    outline = journal_reader._outline
+
+    def then_written_to(*arguments):
+        found = outline(*arguments)
+        with file.open("ab") as journal:
+            journal.write(encode_frame(FrameKind.SAMPLES, 0, 99, more))
+        return found
+
+    monkeypatch.setattr(journal_reader, "_outline", then_written_to)
+    eeg = open_recording(tmp_path / "r")["eeg"]
+    assert np.array_equal(eeg["signal"].values, signal)
+    assert eeg["raw_time"].values[-1] == 499 / 250
 
 
 def test_a_torn_journal_ends_at_its_last_whole_frame_and_says_so(tmp_path):
