@@ -71,7 +71,12 @@ def test_a_screen_that_takes_no_more_does_not_hold_up_the_disk(tmp_path):
 def test_a_terminal_that_is_closed_stops_and_seals(tmp_path):
     with producing(eeg_description(), counted(4)):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        recorder = start(tmp_path / "r", **pipes)
+        # A suite that nohup started would hand on that a closed terminal is to be ignored.
+        inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        try:
+            recorder = start(tmp_path / "r", **pipes)
+        finally:
+            signal.signal(signal.SIGHUP, inherited)
         wait_for(lambda: journal_bytes(tmp_path / "r") > 20_000)
         recorder.stdout.close()
         recorder.stderr.close()

@@ -130,7 +130,7 @@ def test_what_is_not_there_is_missing_and_told(source, decoder, film, tmp_path, 
         run_fused_live(decoder)
     folder = decoder.save(tmp_path / "decoder")
     eeg_alone = threading.Thread(
-        target=replay, args=(source,), kwargs={"wait_seconds": 90, "duration_seconds": 8}
+        target=replay, args=(source,), kwargs={"wait_seconds": 40, "duration_seconds": 8}
     )
     eeg_alone.start()
     done = physioemo(
