@@ -70,3 +70,7 @@ def options_of(name):
     if "within_subject" not in PROTOCOLS[name].options:
         return [small]
     return [{**small, "within_subject": yes} for yes in (True, False)]
+
+
+def by_subject(values):
+    return {f"s{i:02}": float(v) for i, v in enumerate(values)}

@@ -20,7 +20,7 @@ from physioemo.experiments.session.story import tell_story
 from physioemo.experiments.session.verify import session_events, verify_session
 from physioemo.store import JOURNAL
 from tests.experiments.fused_decoders import made
-from tests.experiments.test_session_run import has_begun, protocol, running, wait_for
+from tests.experiments.short_sessions import has_begun, protocol, running, wait_for
 from tests.lsl import producing
 from tests.simulated import simulated_recording
 
