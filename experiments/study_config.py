@@ -19,6 +19,7 @@ from physioemo.experiments.study_fields import (
     typed,
 )
 from physioemo.experiments.study_fused_options import check_fused
+from physioemo.experiments.study_parts import ModelChoice, Preparation, read_data, read_model
 from physioemo.experiments.study_trust import check_trust, read_trust
 from physioemo.experiments.targets import Target
 from physioemo.fingerprint import config_fingerprint
@@ -27,7 +28,6 @@ from physioemo.hints import unknown_name
 __all__ = ["RESAMPLERS", "ModelChoice", "Preparation", "Study", "read_study"]
 
 RESAMPLERS = ("none", "smote")
-PREPARATIONS = ("features", "paper-exact")
 
 _SECTIONS = {
     "": (
@@ -51,69 +51,6 @@ _SECTIONS = {
         "keep_models",
     ),
 }
-_MODEL = ("name", "label", "preset", "n_permutations", "joint", "options")
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """One model of a study.
-
-    Parameters
-    ----------
-    name : str
-        Row of :data:`physioemo.experiments.estimators.ESTIMATORS`.
-    label : str
-        What it is called in the results; its name by default.
-    preset : {"default", "small"}
-        Sizes and schedules.
-    n_permutations : int or None
-        How often it is repeated with permuted labels; None as the study says.
-    options : mapping
-        Arguments of the estimator.
-    joint : bool
-        Whether one network predicts all dimensions, instead of one each.
-    """
-
-    name: str
-    label: str = ""
-    preset: str = "default"
-    n_permutations: int | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    joint: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "label", self.label or self.name)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dictionary."""
-        values = {**vars(self), "options": dict(self.options)}
-        return {k: v for k, v in values.items() if k != "joint" or v}
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """How a study makes its feature store from a data set.
-
-    Parameters
-    ----------
-    dataset : str
-        Row of :data:`physioemo.datasets.catalogue.CATALOGUE`.
-    path : Path
-        Where the data set lies.
-    kind : {"features", "paper-exact"}
-        As ``physioemo preprocess`` does, or as the published inter-cortical transformer does.
-    recipe : mapping
-        Fields of :class:`physioemo.features.preprocess_recipe.PreprocessRecipe`.
-    """
-
-    dataset: str
-    path: Path
-    kind: str = "features"
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dictionary, without the path."""
-        return {"dataset": self.dataset, "kind": self.kind, "recipe": dict(self.recipe)}
 
 
 @dataclass(frozen=True)
@@ -201,26 +138,30 @@ class Study:
             )
         find_protocol(self.protocol)
         for model in self.models:
-            row = find_estimator(model.name)
-            if model.joint:
-                self._check_joint(model)
-            if row.reads == "modalities":
-                check_fused(model, self)
-            if row.continuous != (self.target.kind == "continuous"):
-                kind = "a rating" if row.continuous else "a class"
-                raise CallError(
-                    f"found the model {model.name!r}, which predicts {kind}, for a "
-                    f"{self.target.kind} target; choose another model or target"
-                )
-            if row.ordered == {} and self.target.kind in ("labels", "joint"):
-                raise CallError(
-                    f"found the model {model.name!r}, which needs classes in an order, for a "
-                    f"{self.target.kind} target; choose another model, or an ordinal target of "
-                    "ratings"
-                )
+            self._check_model(model)
         if self.modalities and self.modalities not in labels:
             raise unknown_name("the model for modalities", self.modalities, labels)
         check_trust(self)
+
+    def _check_model(self, model: ModelChoice) -> None:
+        """Refuse a model that the target or another part of the study does not go with."""
+        row = find_estimator(model.name)
+        if model.joint:
+            self._check_joint(model)
+        if row.reads == "modalities":
+            check_fused(model, self)
+        if row.continuous != (self.target.kind == "continuous"):
+            kind = "a rating" if row.continuous else "a class"
+            raise CallError(
+                f"found the model {model.name!r}, which predicts {kind}, for a "
+                f"{self.target.kind} target; choose another model or target"
+            )
+        if row.ordered == {} and self.target.kind in ("labels", "joint"):
+            raise CallError(
+                f"found the model {model.name!r}, which needs classes in an order, for a "
+                f"{self.target.kind} target; choose another model, or an ordinal target of "
+                "ratings"
+            )
 
     def _check_joint(self, model: ModelChoice) -> None:
         """Refuse what cannot be predicted together."""
@@ -321,7 +262,7 @@ def _study(
     evaluation = section(content, "evaluation")
     check_keys(evaluation, _SECTIONS["evaluation"], "[evaluation]")
     protocol = dict(section(content, "protocol"))
-    preparation, stores = _data(data, path, data_path, out)
+    preparation, stores = read_data(data, path, data_path, out)
     if not typed(content, "models", list, []):
         raise CallError(
             "found no [[models]], expected at least one beside the majority class; name one, such "
@@ -342,68 +283,9 @@ def _study(
         target=Target.from_dict(section(content, "target")),
         protocol=typed(protocol, "name", str, DEFAULT_PROTOCOL),
         protocol_options={k: v for k, v in protocol.items() if k != "name"},
-        models=tuple(_model(m, path.parent) for m in typed(content, "models", list, [])),
+        models=tuple(read_model(m, path.parent) for m in typed(content, "models", list, [])),
         n_permutations=count(evaluation, Study.n_permutations),
         reference=typed(evaluation, "reference", str, ""),
         keep_models=flag(evaluation, "keep_models"),
         trust=read_trust(content),
-    )
-
-
-def _data(
-    data: Mapping[str, Any], path: Path, data_path: str | Path | None, out: str | Path | None
-) -> tuple[Preparation | None, tuple[Path, ...]]:
-    """Return how the store is made, if it is, and the stores."""
-    if "dataset" not in data:
-        if "stores" not in data:
-            raise CallError(
-                "found neither stores nor a dataset in [data], expected a list of feature stores "
-                "or the name of a data set"
-            )
-        stores = tuple(path.parent / name for name in names(data, "stores", []))
-        where = [s.resolve() for s in stores]
-        twice = [s.name for s in where if where.count(s) > 1]
-        if twice:
-            raise CallError(f"found the store {twice[0]} twice, expected each once; leave one out")
-        return None, stores
-    from physioemo.datasets.catalogue import CATALOGUE
-
-    name = typed(data, "dataset", str, "")
-    kind = typed(data, "preparation", str, "features")
-    if name not in CATALOGUE:
-        raise unknown_name("the dataset", name, CATALOGUE)
-    if kind not in PREPARATIONS:
-        raise unknown_name("the preparation", kind, PREPARATIONS)
-    if "stores" in data or data_path is None or out is None:
-        missing = [o for o, path in (("--data", data_path), ("--out", out)) if path is None]
-        what = "stores beside a dataset" if "stores" in data else f"no {' and no '.join(missing)}"
-        raise CallError(
-            f"found {what}, expected the folder of {CATALOGUE[name].title} as --data, and --out, "
-            "where its features are made"
-        )
-    recipe = typed(data, "recipe", dict, {})
-    made = Preparation(name, Path(data_path), kind, recipe)
-    return made, (Path(out) / "features.zarr",)
-
-
-def _model(entry: Any, folder: Path) -> ModelChoice:
-    if not isinstance(entry, dict) or "name" not in entry:
-        raise CallError(f"found the model {entry!r}, expected [[models]] with a name")
-    check_keys(entry, _MODEL, "[[models]]")
-    own = None if "n_permutations" not in entry else count(entry, 0)
-    options = typed(entry, "options", dict, {})
-    for name, place in (("seed", "seed of the study"), ("joint", "joint of [[models]]")):
-        if name in options:
-            raise CallError(
-                f"found {name!r} in [models.options], expected the {place}; write it there"
-            )
-    if "pretrained" in options:
-        options = {**options, "pretrained": str(folder / typed(options, "pretrained", str, ""))}
-    return ModelChoice(
-        name=typed(entry, "name", str, ""),
-        label=typed(entry, "label", str, ""),
-        preset=typed(entry, "preset", str, "default"),
-        n_permutations=own,
-        options=options,
-        joint=flag(entry, "joint"),
     )

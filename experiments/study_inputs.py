@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from physioemo.errors import DataError
-from physioemo.experiments.estimator_inputs import connectivity_tokens
-from physioemo.experiments.estimators import find_estimator
 from physioemo.experiments.folds import Fold, name_codes
-from physioemo.experiments.fused_modalities import axis_seconds
 from physioemo.experiments.protocols import find_protocol, split
-from physioemo.experiments.study_config import ModelChoice, Study
+from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_data import Groups, StudyData, open_study_data
+from physioemo.experiments.study_features import read_families
 from physioemo.experiments.study_fused_options import learns_ratings, reads_trials
+from physioemo.experiments.study_join import electrodes_of, join_stores
 from physioemo.experiments.study_order import check_options
 from physioemo.experiments.study_stimuli import (
     BLIND,
@@ -27,15 +26,13 @@ from physioemo.experiments.targets import Target, require_two_classes
 from physioemo.experiments.trial_sequences import require_one_hop
 
 __all__ = [
-    "FamilyRows",
     "StudyInputs",
-    "feature_rows",
-    "features_for",
     "load_inputs",
     "permuted_rows",
     "permuted_targets",
+    "protocol_line",
     "shared_electrodes",
-    "with_layout",
+    "shuffled_trials",
 ]
 
 
@@ -118,7 +115,7 @@ def load_inputs(study: Study) -> StudyInputs:
         )
     for d in opened:
         _check_numbers(study, d)
-    data, is_joint = _joined(opened), study.target.kind == "joint"
+    data, is_joint = join_stores(opened), study.target.kind == "joint"
     inputs = StudyInputs(
         families=data.families,
         coords=data.coords,
@@ -145,7 +142,7 @@ def load_inputs(study: Study) -> StudyInputs:
             if not rated[test].any():
                 continue  # nothing is promised of it
             require_enough(study, inputs.groups, train[rated[train]], k)
-    readers = {m.label: _read_families(m, study) for m in study.models}
+    readers = {m.label: read_families(m, study) for m in study.models}
     leaks = (*check_stimuli(study, inputs, readers), *check_pretrained(study, inputs))
     return replace(inputs, leaks=leaks)
 
@@ -162,7 +159,7 @@ def _check_numbers(study: Study, data: StudyData) -> None:
             )
     empty = {f for f, v in data.families.items() if np.isnan(v).all()}
     for model in study.models:
-        read = _read_families(model, study)
+        read = read_families(model, study)
         if read <= empty and model.name not in BLIND:
             raise DataError(
                 f"found no number at all among the features {', '.join(sorted(read))} of {path}, "
@@ -189,82 +186,13 @@ def _ratings_of(study: Study, opened: Sequence[StudyData]) -> dict[str, Any]:
 def _needed_families(study: Study) -> set[str]:
     needed: set[str] = set()
     for model in study.models:
-        needed |= _read_families(model, study)
+        needed |= read_families(model, study)
     return needed
-
-
-def _read_families(model: ModelChoice, study: Study) -> set[str]:
-    """Return the families that a model is handed, as arrays are called."""
-    names = {
-        "flat": set(study.families),
-        "tokens": {"de"},
-        "connectivity": {"de", "connectivity"},
-        "raw": {"raw"},
-        "modalities": set(_modalities(model, study)),
-    }[find_estimator(model.name).reads]
-    return {f.replace("-", "_") for f in names}
-
-
-def _joined(opened: Sequence[StudyData]) -> StudyData:
-    """Return the windows of several stores, on the channels that all of them have."""
-    if len(opened) == 1:
-        return opened[0]
-    first = opened[0]
-    shared = [
-        c
-        for c in _channels(first)
-        if all(c.casefold() in {x.casefold() for x in _channels(d)} for d in opened)
-    ]
-    picked = [_on_channels(d, shared) for d in opened]
-    for d in picked[1:]:
-        for family, axes in picked[0].coords.items():
-            if d.coords[family] != axes:
-                raise DataError(
-                    f"found other axes of {family!r} in {d.source['path']} than in "
-                    f"{first.source['path']}, expected the same; make both with the same recipe"
-                )
-    groups = [d.groups for d in picked]
-    lengths = [f"{d.groups.window_seconds:g} s in {d.source['path']}" for d in picked]
-    if len({g.window_seconds for g in groups}) > 1:
-        raise DataError(
-            f"found windows of {' and '.join(lengths)}, expected one length; make the stores with "
-            "the same --window-seconds"
-        )
-    arrays = {
-        k: np.concatenate([getattr(g, k) for g in groups])
-        for k in ("subject", "session", "trial", "stimulus", "onset_seconds", "dataset")
-    }
-    return replace(
-        picked[0],
-        families={f: np.concatenate([d.families[f] for d in picked]) for f in picked[0].families},
-        groups=Groups(**arrays, window_seconds=groups[0].window_seconds),
-    )
 
 
 def shared_electrodes(study: Study, inputs: StudyInputs) -> tuple[str, ...]:
     """Return the electrodes that all stores have; none where there is one store."""
-    return _channels(inputs) if len(study.stores) > 1 else ()
-
-
-def _channels(data: StudyData | StudyInputs) -> tuple[str, ...]:
-    """Return the electrodes: other streams have channels of their own."""
-    named = [a for a in data.coords.values() if "channel" in a]
-    return next((a["channel"] for a in sorted(named, key=lambda a: "band" not in a)), ())
-
-
-def _on_channels(data: StudyData, names: list[str]) -> StudyData:
-    """Return the data on some channels, named as in the list; families of pairs cannot be cut."""
-    families, coords = dict(data.families), dict(data.coords)
-    electrodes = _channels(data)
-    for family, axes in data.coords.items():
-        if axes.get("channel") != electrodes:
-            continue
-        there = {c.casefold(): i for i, c in enumerate(axes["channel"])}
-        place = 1 + list(axes).index("channel")
-        index = [there[n.casefold()] for n in names]
-        families[family] = np.take(data.families[family], index, axis=place)
-        coords[family] = {**axes, "channel": tuple(names)}
-    return replace(data, families=families, coords=coords)
+    return electrodes_of(inputs.coords) if len(study.stores) > 1 else ()
 
 
 def _check_folds(inputs: StudyInputs) -> None:
@@ -299,81 +227,6 @@ def _check_joint_folds(inputs: StudyInputs) -> None:
                 )
 
 
-def features_for(model: str | ModelChoice, study: Study, inputs: StudyInputs) -> np.ndarray:
-    """Return the features (window, ...) that a model, or a choice with its options, reads."""
-    choice = ModelChoice(model) if isinstance(model, str) else model
-    reads = find_estimator(choice.name).reads
-    families = inputs.families
-    if reads == "tokens":
-        return families["de"]
-    if reads == "raw":
-        return families["raw"]
-    if reads == "connectivity":
-        return connectivity_tokens(families["de"], families["connectivity"])
-    if reads == "modalities":
-        return feature_rows(choice, study, inputs)[np.arange(len(inputs.groups))]
-    chosen = [families[f.replace("-", "_")] for f in study.families]
-    if len(chosen) == 1:
-        return chosen[0]
-    return np.concatenate([v.reshape(len(v), -1) for v in chosen], axis=1)
-
-
-class FamilyRows:
-    """Families side by side, one row per window, put together for the windows asked for alone.
-
-    Sound and pictures are ten thousand numbers of single precision per window; beside families of
-    double precision they would be held twice as large, and all of them at once.
-
-    Parameters
-    ----------
-    parts : sequence of ndarray, shape (window, ...)
-        The families in their order.
-    """
-
-    def __init__(self, parts: Sequence[np.ndarray]) -> None:
-        self._parts = tuple(parts)
-
-    def __len__(self) -> int:
-        return len(self._parts[0])
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        taken = [
-            part[rows].reshape(len(rows), int(np.prod(part.shape[1:]))) for part in self._parts
-        ]
-        return np.concatenate(taken, axis=1)
-
-
-def feature_rows(model: ModelChoice, study: Study, inputs: StudyInputs) -> np.ndarray | FamilyRows:
-    """Return what gives the features of windows by their numbers, as :func:`features_for` does."""
-    if find_estimator(model.name).reads != "modalities":
-        return features_for(model, study, inputs)
-    names = [f.replace("-", "_") for f in _modalities(model, study)]
-    return FamilyRows([inputs.families[name] for name in names])
-
-
-def with_layout(model: ModelChoice, study: Study, inputs: StudyInputs) -> ModelChoice:
-    """Return a model that knows where each family stands in the rows of :func:`features_for`.
-
-    A model that does not read several families is returned as it is.
-    """
-    if find_estimator(model.name).reads != "modalities":
-        return model
-    layout, start = [], 0
-    for family in _modalities(model, study):
-        name = family.replace("-", "_")
-        shape = inputs.families[name].shape[1:]
-        stop = start + int(np.prod(shape))
-        seconds = axis_seconds(family, inputs.coords[name])
-        layout.append((family, shape, start, stop, *([seconds] if seconds else [])))
-        start = stop
-    more = {"edges": list(inputs.edges)} if model.options.get("heads") == "continuous" else {}
-    return replace(model, options={**model.options, "layout": layout, **more})
-
-
-def _modalities(model: ModelChoice, study: Study) -> tuple[str, ...]:
-    return tuple(model.options.get("families") or study.families)
-
-
 def permuted_targets(inputs: StudyInputs, column: int, permutation: int, seed: int) -> np.ndarray:
     """Return targets permuted over the rated trials of each subject; windows stay together.
 
@@ -391,11 +244,25 @@ def permuted_rows(inputs: StudyInputs, column: int, permutation: int, seed: int)
     inputs, column, permutation, seed
         As for :func:`permuted_targets`.
     """
-    rated = inputs.rated(column)
+    return shuffled_trials(inputs.groups, inputs.rated(column), [seed, 7, column, permutation])
+
+
+def shuffled_trials(groups: Groups, rated: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+    """Return for each window one of another trial of its subject, (window,).
+
+    Parameters
+    ----------
+    groups : Groups
+        Where each window comes from.
+    rated : ndarray of bool, shape (window,)
+        Which take part; the others keep their own.
+    seeds : sequence of int
+        Which order.
+    """
     source = np.arange(len(rated))
-    generator = np.random.default_rng([seed, 7, column, permutation])
-    people, person = name_codes(inputs.groups.person)
-    _, trial = name_codes(inputs.groups.trial_id)
+    generator = np.random.default_rng(seeds)
+    people, person = name_codes(groups.person)
+    _, trial = name_codes(groups.trial_id)
     for k in range(len(people)):
         rows = np.flatnonzero(rated & (person == k))
         trials, first, inverse = np.unique(trial[rows], return_index=True, return_inverse=True)

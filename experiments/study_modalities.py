@@ -12,8 +12,9 @@ from physioemo.errors import CallError
 from physioemo.experiments.estimators import find_estimator
 from physioemo.experiments.report.parts import Block, Note, Table, number_text, plural
 from physioemo.experiments.study_config import Study
-from physioemo.experiments.study_inputs import StudyInputs, feature_rows, with_layout
-from physioemo.experiments.study_jobs import fit_fold, places
+from physioemo.experiments.study_features import feature_rows, with_layout
+from physioemo.experiments.study_fits import fit_fold, places
+from physioemo.experiments.study_inputs import StudyInputs
 from physioemo.experiments.study_pieces import compute_piece, is_there, raise_error, read_piece
 from physioemo.experiments.trial_scores import subject_scores
 

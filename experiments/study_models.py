@@ -178,8 +178,9 @@ def kept_predictions(
     """
     from threadpoolctl import threadpool_limits
 
-    from physioemo.experiments.study_inputs import feature_rows, load_inputs
-    from physioemo.experiments.study_jobs import said_of
+    from physioemo.experiments.study_features import feature_rows
+    from physioemo.experiments.study_fits import said_of
+    from physioemo.experiments.study_inputs import load_inputs
     from physioemo.experiments.study_joint import ALL_COLUMNS, rated_rows
 
     estimator, metadata = load_kept(out, label, dimension, fold)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from physioemo.experiments.estimators_fused import FusedClassifier
-from physioemo.experiments.study_inputs import FamilyRows, feature_rows, features_for, load_inputs
+from physioemo.experiments.study_features import FamilyRows, feature_rows, features_for
+from physioemo.experiments.study_inputs import load_inputs
 from physioemo.experiments.study_jobs import Job, run_job
 from physioemo.experiments.study_store import write_study_data
 from tests.experiments.study_planted import fused, study, told_once

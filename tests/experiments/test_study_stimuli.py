@@ -17,7 +17,8 @@ from physioemo.experiments.estimators import build_estimator
 from physioemo.experiments.fused_modalities import axis_seconds, encoder_of, model_input
 from physioemo.experiments.study_config import ModelChoice, Preparation, Study, read_study
 from physioemo.experiments.study_data import Groups, StudyData, open_study_data
-from physioemo.experiments.study_inputs import features_for, load_inputs, with_layout
+from physioemo.experiments.study_features import features_for, with_layout
+from physioemo.experiments.study_inputs import load_inputs
 from physioemo.experiments.study_prepare import recipe_of, stimuli_of
 from physioemo.experiments.study_report import write_study_report
 from physioemo.experiments.study_run import run_study
