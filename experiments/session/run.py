@@ -5,12 +5,11 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from physioemo.errors import CallError, PhysioEmoError, StreamError
-from physioemo.experiments.decoder import UNTRAINED, Decoder
+from physioemo.errors import PhysioEmoError, StreamError
+from physioemo.experiments.decoder import Decoder
 from physioemo.experiments.decoder_folder import load_decoder
 from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.session.booth import Booth, BoothPlan
@@ -18,6 +17,7 @@ from physioemo.experiments.session.conductor import Conductor
 from physioemo.experiments.session.continuous import continuous_streams, refuse_missing_pointer
 from physioemo.experiments.session.decisions import Decision, DecisionInputs
 from physioemo.experiments.session.declaration import rating_items
+from physioemo.experiments.session.facts import refuse_another, session_facts, told_facts
 from physioemo.experiments.session.folder import SessionFolder
 from physioemo.experiments.session.hearing import PredictionEar
 from physioemo.experiments.session.last_trial import LastTrial
@@ -31,7 +31,6 @@ from physioemo.experiments.session.protocol import Protocol, read_protocol
 from physioemo.experiments.session.session_stimuli import read_stimuli, reading_seconds
 from physioemo.experiments.session.verify import session_events
 from physioemo.experiments.session.yoke import write_decisions
-from physioemo.fingerprint import package_versions
 from physioemo.models.temporal_context import require_causal
 from physioemo.store import open_recording
 
@@ -147,14 +146,10 @@ def run_session(
         refuse_missing_pointer(protocol.ratings, headless=options.headless)
     _check_rig(options, on_say)
     stimuli = read_stimuli(protocol, decoder, options.cache, on_say)
-    facts = _facts(protocol, decoder, Path(decoder_folder), options) | {"stimuli": stimuli}
+    facts = session_facts(protocol, decoder, Path(decoder_folder), options) | {"stimuli": stimuli}
     out = Path(out)
     if options.resume:
-        folder = SessionFolder.open(out)
-        _refuse_another(folder, facts)
-        for line in folder.progress():
-            if line["what"] == "refit":
-                decoder_folder = folder.path / line["folder"]
+        folder, decoder_folder = _cut_off(out, facts, Path(decoder_folder))
         decoder = _session_decoder(decoder_folder)
         facts["model_id"] = decoder.id
     else:
@@ -164,10 +159,11 @@ def run_session(
     steps, policy, person, ratings, last = _standing(protocol, decoder, options, folder)
     token = f"{options.participant}-{options.session}"
     outlet = EventOutlet(SESSION, token, simulated=options.rig is None)
+    feeds_back = find_policy(policy.policy).feeds_back and any(s.feedback for s in steps)
     loop = LoopOutlets(
         decoder,
         token,
-        feeds_back=find_policy(policy.policy).feeds_back and any(s.feedback for s in steps),
+        feeds_back=feeds_back,
         fits=protocol.calibration is not None,
         simulated=options.rig is None,
     )
@@ -201,7 +197,7 @@ def run_session(
             decoder=decoder,
             ratings=ratings,
             last=last,
-            facts=_told(facts, protocol),
+            facts=told_facts(facts, protocol),
             on_say=on_say,
         )
         reason = conductor.run(wait_for_start=options.wait_for_start)
@@ -227,6 +223,18 @@ def _session_decoder(folder: str | Path) -> Decoder | FusedDecoder:
     if isinstance(decoder, FusedDecoder):
         require_causal(decoder.network)
     return decoder
+
+
+def _cut_off(
+    out: Path, facts: Mapping[str, Any], decoder_folder: Path
+) -> tuple[SessionFolder, Path]:
+    """Return the folder of a session that goes on, and its newest decoder: a refit, if any."""
+    folder = SessionFolder.open(out)
+    refuse_another(folder, facts)
+    for line in folder.progress():
+        if line["what"] == "refit":
+            decoder_folder = folder.path / line["folder"]
+    return folder, decoder_folder
 
 
 def _write_decisions(folder: SessionFolder, options: SessionOptions) -> None:
@@ -265,63 +273,6 @@ def _check_rig(options: SessionOptions, on_say: Callable[[str], None]) -> None:
     plan = prepare_rig(read_rig(options.rig), wait_seconds=10.0, on_notice=on_say)
     for text in (*plan.problems, *plan.warnings):
         on_say(f"! {text}")
-
-
-def _facts(
-    protocol: Protocol,
-    decoder: Decoder | FusedDecoder,
-    decoder_folder: Path,
-    options: SessionOptions,
-) -> dict[str, Any]:
-    arm = protocol.arm(options.participant, options.session)
-    return {
-        "protocol": protocol.title,
-        "protocol_fingerprint": protocol.fingerprint,
-        "stimuli_folder": str(protocol.folder.resolve()),
-        "participant": options.participant,
-        "session": options.session,
-        "arm": arm.name if arm else "",
-        "blinded": protocol.loop.blinded,
-        "decoder": str(decoder_folder.resolve()),
-        "model_id": decoder.id,
-        "untrained": bool(decoder.metadata.get(UNTRAINED)),
-        "simulated": options.rig is None,
-        "rig": options.rig.read_text("utf-8") if options.rig else "",
-        "seed": protocol.seed,
-        "versions": package_versions(),
-        "began": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _told(facts: Mapping[str, Any], protocol: Protocol) -> dict[str, Any]:
-    """Return what the stream of events says at the beginning: all but what is long."""
-    told = {k: v for k, v in facts.items() if k not in ("rig", "versions", "stimuli")}
-    calibration = protocol.calibration
-    return {
-        **told,
-        "calibration": None
-        if calibration is None
-        else {"after_trials": calibration.after_trials, "method": calibration.method},
-    }
-
-
-def _refuse_another(folder: SessionFolder, facts: Mapping[str, Any]) -> None:
-    """Refuse to go on with another session than the one in the folder.
-
-    Raises
-    ------
-    CallError
-        If protocol, decoder, participant or session are others.
-    """
-    before = folder.facts
-    for name in ("protocol_fingerprint", "model_id", "participant", "session", "simulated"):
-        if before[name] != facts[name]:
-            raise CallError(
-                f"found {name} {facts[name]!r}, expected {before[name]!r} as in {folder.path}; go "
-                "on with what it was begun with, or start a new folder"
-            )
-    if any(line["what"] == "ended" and line["reason"] == "finished" for line in folder.progress()):
-        raise CallError(f"found that the session in {folder.path} is finished, expected to go on")
 
 
 def _standing(

@@ -57,3 +57,13 @@ def wait_for(condition, seconds=90.0):
 def has_begun(out, trial):
     path = out / "progress.jsonl"
     return path.is_file() and f'"what": "begun", "step": {trial},' in path.read_text("utf-8")
+
+
+def follower(child, name):
+    """Return the process of one program of a session."""
+    words = {"decoder": "live", "participant": "simulate", "player": "play", "recorder": "record"}
+    for process in psutil.Process(child.pid).children():
+        with contextlib.suppress(psutil.Error):
+            if words.get(name, name) in process.cmdline():
+                return process
+    raise AssertionError(f"no {name} runs")

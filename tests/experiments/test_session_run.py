@@ -21,7 +21,14 @@ from physioemo.experiments.session.recompute import check_predictions
 from physioemo.experiments.session.story import tell_story
 from physioemo.experiments.session.verify import heard_in, session_events, verify_session
 from physioemo.experiments.training import untrained_decoder
-from tests.experiments.short_sessions import CONTINUOUS, has_begun, protocol, running, wait_for
+from tests.experiments.short_sessions import (
+    CONTINUOUS,
+    follower,
+    has_begun,
+    protocol,
+    running,
+    wait_for,
+)
 from tests.lsl import producing
 from tests.simulated import simulated_recording
 from tests.streams import eeg_description
@@ -293,16 +300,6 @@ def small_disk(tmp_path):
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("this user may not mount a small disk")
     return folder
-
-
-def follower(child, name):
-    """Return the process of one program of a session."""
-    words = {"decoder": "live", "participant": "simulate", "player": "play", "recorder": "record"}
-    for process in psutil.Process(child.pid).children():
-        with contextlib.suppress(psutil.Error):
-            if words.get(name, name) in process.cmdline():
-                return process
-    raise AssertionError(f"no {name} runs")
 
 
 def strike(child, fault, disk):

@@ -17,7 +17,7 @@ from physioemo.experiments.session.recompute import check_predictions
 from physioemo.experiments.session.verify import verify_session
 from physioemo.features.stimulus_features import decode_stimulus
 from tests.experiments.fused_decoders import made
-from tests.experiments.test_session_run import follower, has_begun, protocol, running, wait_for
+from tests.experiments.short_sessions import follower, has_begun, protocol, running, wait_for
 from tests.features.made_stimuli import RECIPE
 from tests.media_files import write_media
 from tests.simulated import simulated_recording
