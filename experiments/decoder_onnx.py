@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from physioemo import __version__
-from physioemo.atomic_file import new_path, refuse_existing_file
-from physioemo.errors import CallError, CheckpointError, MissingExtraError
+from physioemo.atomic_file import new_path, refuse_existing_file, require_ending
+from physioemo.errors import CheckpointError, MissingExtraError
 from physioemo.experiments.decoder import UNTRAINED, USABLE_SHARE, Decoder
 from physioemo.experiments.fused_decoder import FusedDecoder
 from physioemo.experiments.fused_onnx import (
@@ -112,8 +112,7 @@ fused_inputs`), NaN where it is missing, and with ratings or named emotions outp
         If ONNX Runtime says something else than the decoder; nothing is written.
     """
     path = Path(path)
-    if path.suffix.lower() != ".onnx":
-        raise CallError(f"found the name {path.name!r}, expected one that ends in '.onnx'")
+    require_ending(path, ".onnx")
     if isinstance(decoder, FusedDecoder):
         refuse_sequences(decoder)
     refuse_existing_file(path, overwrite=overwrite)

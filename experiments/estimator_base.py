@@ -1,15 +1,21 @@
-"""What all classifiers of the table share: scikit-learn's contract around three small steps."""
+"""What all estimators of the table share: scikit-learn's contract around three small steps."""
 
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 from physioemo.errors import CallError, SignalError
-from physioemo.experiments.estimator_inputs import class_codes, features_of, training_rows
+from physioemo.experiments.estimator_inputs import (
+    class_codes,
+    features_of,
+    rating_values,
+    require_several_ratings,
+    training_rows,
+)
 
-__all__ = ["StudyClassifier", "StudyEstimator"]
+__all__ = ["StudyClassifier", "StudyEstimator", "StudyRegressor"]
 
 
 class StudyEstimator(BaseEstimator):
@@ -33,6 +39,21 @@ class StudyEstimator(BaseEstimator):
                 f"{', '.join(map(str, shape))}) as in fit; give the same channels and features"
             )
         return values
+
+
+class StudyRegressor(RegressorMixin, StudyEstimator):
+    """Base of those that say a rating as a number."""
+
+    def _prepared_ratings(
+        self, X: Any, y: Any, groups: Any, validation: Any, channel_mask: Any
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return checked features and ratings, and which windows train and which choose."""
+        values = features_of(X, channel_mask, n_axes=self.n_axes)
+        ratings = rating_values(y, len(values))
+        train, chosen = training_rows(len(values), groups, validation, seed=self.seed)
+        require_several_ratings(ratings[train])
+        self.feature_shape_ = values.shape[1:]
+        return values, ratings, train, chosen
 
 
 class StudyClassifier(ClassifierMixin, StudyEstimator):

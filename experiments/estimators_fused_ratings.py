@@ -9,14 +9,8 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin
 
-from physioemo.experiments.estimator_inputs import (
-    features_of,
-    rating_values,
-    require_several_ratings,
-    training_rows,
-)
+from physioemo.experiments.estimator_base import StudyRegressor
 from physioemo.experiments.estimators_fused_base import FusedEstimator
 
 __all__ = ["FusedRatings"]
@@ -25,7 +19,7 @@ _CLASSES = 2
 _OF_RATINGS_ALONE = (1.0, 0.0)
 
 
-class FusedRatings(RegressorMixin, FusedEstimator):
+class FusedRatings(StudyRegressor, FusedEstimator):
     """Encoders of several families, a fusion of their tokens, and a rating instead of a class.
 
     Parameters
@@ -61,11 +55,9 @@ batch_size, learning_rate, weight_decay, label_smoothing, patience, device, seed
         DataError
             If a rating is missing, or all are equal.
         """
-        values = features_of(X, channel_mask, n_axes=self.n_axes)
-        ratings = rating_values(y, len(values))
-        train, chosen = training_rows(len(values), groups, validation, seed=self.seed)
-        require_several_ratings(ratings[train])
-        self.feature_shape_ = values.shape[1:]
+        values, ratings, train, chosen = self._prepared_ratings(
+            X, y, groups, validation, channel_mask
+        )
         self.prior_, self.spread_ = float(ratings[train].mean()), float(ratings[train].std())
         # The model has classes that are never learned nor asked for.
         codes = (ratings > self.prior_).astype(int)

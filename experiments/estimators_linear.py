@@ -8,18 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
 
-from physioemo.experiments.estimator_base import StudyClassifier, StudyEstimator
+from physioemo.experiments.estimator_base import StudyClassifier, StudyRegressor
 from physioemo.experiments.estimator_inputs import (
     Scaler,
-    features_of,
-    rating_values,
-    require_several_ratings,
-    training_rows,
 )
 
 __all__ = [
@@ -169,7 +164,7 @@ class SupportVectors(StudyClassifier):
         return calibrated_probability(self._logits(values), self.temperature_)
 
 
-class RidgeRatings(RegressorMixin, StudyEstimator):
+class RidgeRatings(StudyRegressor):
     """Ridge regression of a continuous rating.
 
     Parameters
@@ -200,11 +195,9 @@ class RidgeRatings(RegressorMixin, StudyEstimator):
         DataError
             If a rating is missing, or all are equal.
         """
-        values = features_of(X, channel_mask, n_axes=self.n_axes)
-        ratings = rating_values(y, len(values))
-        train, chosen = training_rows(len(values), groups, validation, seed=self.seed)
-        require_several_ratings(ratings[train])
-        self.feature_shape_ = values.shape[1:]
+        values, ratings, train, chosen = self._prepared_ratings(
+            X, y, groups, validation, channel_mask
+        )
         self.input_ = FlatInput.fit(values[train])
         rows, held = self.input_.apply(values[train]), self.input_.apply(values[chosen])
         self._learn(rows, ratings[train], held, ratings[chosen])

@@ -18,7 +18,13 @@ from physioemo.experiments.fused_live import PATIENCE_SECONDS, FusedDecoded, Fus
 from physioemo.experiments.fused_player import PlayerEar
 from physioemo.experiments.fused_sides import find_side
 from physioemo.experiments.fused_stimulus import stimulus_files
-from physioemo.experiments.live import STALE_SECONDS, LiveSummary, open_fitting, summarise_run
+from physioemo.experiments.live import (
+    STALE_SECONDS,
+    LiveSummary,
+    open_fitting,
+    summarise_run,
+    why_over,
+)
 from physioemo.experiments.live_outlets import LiveOutlets, side_quality
 from physioemo.features.stimulus_cache import stimulus_features
 from physioemo.models.temporal_context import require_causal
@@ -99,12 +105,9 @@ restarts, on_start, on_prediction, on_notice
         while not should_stop():
             run.turn()
             run.restart(restarts())
-            if duration_seconds is not None and time.monotonic() - began >= duration_seconds:
-                ended = "the time was up"
-                break
             idle = eeg.silent_seconds if eeg.has_data else 0.0
-            if stop_when_idle_seconds is not None and idle >= stop_when_idle_seconds:
-                ended = f"the stream had been silent for {idle:.1f} s"
+            if over := why_over(began, duration_seconds, idle, stop_when_idle_seconds):
+                ended = over
                 break
     except KeyboardInterrupt:
         pass

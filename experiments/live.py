@@ -24,7 +24,14 @@ from physioemo.experiments.live_outlets import LiveOutlets
 from physioemo.overrides import Overrides
 from physioemo.prediction import Prediction
 
-__all__ = ["STALE_SECONDS", "LiveSummary", "open_fitting", "run_live", "summarise_run"]
+__all__ = [
+    "STALE_SECONDS",
+    "LiveSummary",
+    "open_fitting",
+    "run_live",
+    "summarise_run",
+    "why_over",
+]
 
 STALE_SECONDS = 1.0
 """A stream that has been silent for this long is not believed any more."""
@@ -137,12 +144,9 @@ def run_live(
             if should_stop():
                 ended = "stopped"
                 break
-            if duration_seconds is not None and time.monotonic() - began >= duration_seconds:
-                ended = "the time was up"
-                break
             idle = run.silent_seconds if run.has_data else 0.0
-            if stop_when_idle_seconds is not None and idle >= stop_when_idle_seconds:
-                ended = f"the stream had been silent for {idle:.1f} s"
+            if over := why_over(began, duration_seconds, idle, stop_when_idle_seconds):
+                ended = over
                 break
     except KeyboardInterrupt:
         ended = "stopped"
@@ -151,6 +155,32 @@ def run_live(
     finally:
         run.inlet.close_stream()
     return run.summary(ended)
+
+
+def why_over(
+    began_seconds: float,
+    duration_seconds: float | None,
+    idle_seconds: float,
+    longest_idle_seconds: float | None,
+) -> str:
+    """Return why a live run is over, or nothing while it goes on.
+
+    Parameters
+    ----------
+    began_seconds : float
+        When it began, by :func:`time.monotonic`.
+    duration_seconds : float, optional
+        How long it runs; without end by default.
+    idle_seconds : float
+        For how long the stream has been silent.
+    longest_idle_seconds : float, optional
+        For how long it may be.
+    """
+    if duration_seconds is not None and time.monotonic() - began_seconds >= duration_seconds:
+        return "the time was up"
+    if longest_idle_seconds is not None and idle_seconds >= longest_idle_seconds:
+        return f"the stream had been silent for {idle_seconds:.1f} s"
+    return ""
 
 
 def open_fitting(

@@ -12,7 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from physioemo.models.token_input import check_sizes, usable_electrodes
+from physioemo.models.token_input import (
+    check_sizes,
+    n_logits,
+    per_dimension,
+    usable_electrodes,
+)
 
 __all__ = ["PRESETS", "DeepSets"]
 
@@ -77,13 +82,12 @@ class DeepSets(nn.Module):
             nn.GELU(),
             nn.Linear(hidden_dim, embed_dim),
         )
-        n_logits = n_outputs * (1 if dimensions is None else len(dimensions))
         self.all = nn.Sequential(
             nn.LayerNorm(embed_dim),
             nn.Linear(embed_dim, hidden_dim),
             nn.GELU(),
             nn.Dropout(dropout),
-            nn.Linear(hidden_dim, n_logits),
+            nn.Linear(hidden_dim, n_logits(self._config)),
         )
 
     @property
@@ -113,7 +117,4 @@ class DeepSets(nn.Module):
         said = self.each(self.projection(tokens) + self.identity)  # (batch, electrode, embed)
         weight = usable.unsqueeze(-1).to(said.dtype)
         mean = (said * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
-        logits = self.all(mean)
-        if self._config["dimensions"] is None:
-            return logits
-        return logits.unflatten(-1, (len(self._config["dimensions"]), -1))
+        return per_dimension(self.all(mean), self._config)

@@ -33,16 +33,33 @@ class _PooledFusion(nn.Module):
 
     def __init__(
         self,
+        *,
         modalities: Mapping[str, int],
         dimensions: Sequence[str],
-        n_outputs: int,
-        modality_dropout: float,
+        n_outputs: int = 2,
+        hidden_dim: int = 64,
+        dropout: float = 0.0,
+        modality_dropout: float = 0.3,
     ) -> None:
         super().__init__()
         check_fusion(modalities, dimensions, modality_dropout)
         self.modalities, self.dimensions = dict(modalities), tuple(dimensions)
         self.n_outputs, self.modality_dropout = n_outputs, modality_dropout
         self.register_buffer("prior_logits", torch.zeros(len(dimensions), n_outputs))
+        self._build(hidden_dim, dropout)
+
+    @property
+    def _n_inputs(self) -> int:
+        """The means of all modalities, and whether each is there."""
+        return sum(self.modalities.values()) + len(self.modalities)
+
+    @property
+    def _n_logits(self) -> int:
+        return len(self.dimensions) * self.n_outputs
+
+    def _build(self, hidden_dim: int, dropout: float) -> None:
+        """Make the layers."""
+        raise NotImplementedError
 
     def forward(self, tokens: Mapping[str, ModalityTokens]) -> FusionOutput:
         """Return logits of each window; see :meth:`physioemo.models.fusion.QueryFusion.forward`."""
@@ -91,19 +108,8 @@ class ConcatFusion(_PooledFusion):
         Width of the hidden layers.
     """
 
-    def __init__(
-        self,
-        *,
-        modalities: Mapping[str, int],
-        dimensions: Sequence[str],
-        n_outputs: int = 2,
-        hidden_dim: int = 64,
-        dropout: float = 0.0,
-        modality_dropout: float = 0.3,
-    ) -> None:
-        super().__init__(modalities, dimensions, n_outputs, modality_dropout)
-        n_inputs = sum(modalities.values()) + len(modalities)
-        self.net = _perceptron(n_inputs, hidden_dim, len(dimensions) * n_outputs, dropout)
+    def _build(self, hidden_dim: int, dropout: float) -> None:
+        self.net = _perceptron(self._n_inputs, hidden_dim, self._n_logits, dropout)
 
     def _fuse(self, pooled: list[Tensor], present: Tensor) -> tuple[Tensor, Tensor]:
         x = torch.cat([*pooled, present.to(pooled[0].dtype)], dim=1)
@@ -122,20 +128,12 @@ class LateFusion(_PooledFusion):
         See :class:`ConcatFusion`.
     """
 
-    def __init__(
-        self,
-        *,
-        modalities: Mapping[str, int],
-        dimensions: Sequence[str],
-        n_outputs: int = 2,
-        hidden_dim: int = 64,
-        dropout: float = 0.0,
-        modality_dropout: float = 0.3,
-    ) -> None:
-        super().__init__(modalities, dimensions, n_outputs, modality_dropout)
-        n_all = len(dimensions) * n_outputs
+    def _build(self, hidden_dim: int, dropout: float) -> None:
         self.experts = nn.ModuleDict(
-            {m: _perceptron(n, hidden_dim, n_all, dropout) for m, n in modalities.items()}
+            {
+                modality: _perceptron(n, hidden_dim, self._n_logits, dropout)
+                for modality, n in self.modalities.items()
+            }
         )
 
     def _fuse(self, pooled: list[Tensor], present: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,27 +158,10 @@ class GatedFusion(LateFusion):
         See :class:`ConcatFusion`.
     """
 
-    def __init__(
-        self,
-        *,
-        modalities: Mapping[str, int],
-        dimensions: Sequence[str],
-        n_outputs: int = 2,
-        hidden_dim: int = 64,
-        dropout: float = 0.0,
-        modality_dropout: float = 0.3,
-    ) -> None:
-        super().__init__(
-            modalities=modalities,
-            dimensions=dimensions,
-            n_outputs=n_outputs,
-            hidden_dim=hidden_dim,
-            dropout=dropout,
-            modality_dropout=modality_dropout,
-        )
-        n_inputs = sum(modalities.values()) + len(modalities)
-        n_gates = len(modalities) * len(dimensions)
-        self.gate = _perceptron(n_inputs, hidden_dim, n_gates, dropout)
+    def _build(self, hidden_dim: int, dropout: float) -> None:
+        super()._build(hidden_dim, dropout)
+        n_gates = len(self.modalities) * len(self.dimensions)
+        self.gate = _perceptron(self._n_inputs, hidden_dim, n_gates, dropout)
 
     def _fuse(self, pooled: list[Tensor], present: Tensor) -> tuple[Tensor, Tensor]:
         said = self._said(pooled)

@@ -11,7 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from physioemo.models.token_input import check_sizes, usable_electrodes
+from physioemo.models.token_input import (
+    check_sizes,
+    n_logits,
+    per_dimension,
+    usable_electrodes,
+)
 
 __all__ = ["PRESETS", "FlatPerceptron"]
 
@@ -71,8 +76,7 @@ class FlatPerceptron(nn.Module):
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.GELU(), nn.Dropout(dropout)]
-        n_logits = n_outputs * (1 if dimensions is None else len(dimensions))
-        self.layers = nn.Sequential(*layers, nn.Linear(hidden_dim, n_logits))
+        self.layers = nn.Sequential(*layers, nn.Linear(hidden_dim, n_logits(self._config)))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -101,6 +105,4 @@ class FlatPerceptron(nn.Module):
         tokens, usable = usable_electrodes(tokens, electrode_mask, self._config)
         known = usable.unsqueeze(-1).to(tokens.dtype)
         logits = self.layers(torch.cat([tokens, known], dim=-1).flatten(1))
-        if self._config["dimensions"] is None:
-            return logits
-        return logits.unflatten(-1, (len(self._config["dimensions"]), -1))
+        return per_dimension(logits, self._config)

@@ -1,4 +1,4 @@
-"""What every baseline over tokens asks of its arguments."""
+"""What every baseline over tokens asks of its arguments, and the shape of what it says."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from physioemo.errors import CallError, SignalError
 
-__all__ = ["check_sizes", "check_tokens", "usable_electrodes"]
+__all__ = ["check_sizes", "check_tokens", "n_logits", "per_dimension", "usable_electrodes"]
 
 
 def check_sizes(config: dict[str, Any]) -> None:
@@ -75,3 +75,30 @@ def usable_electrodes(
     if electrode_mask is None:
         return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
     return tokens.masked_fill(~electrode_mask.unsqueeze(-1), 0.0), electrode_mask
+
+
+def n_logits(config: dict[str, Any]) -> int:
+    """Return how many logits a window has, of all dimensions together.
+
+    Parameters
+    ----------
+    config : dict
+        The model's, with ``n_outputs`` and ``dimensions``.
+    """
+    n: int = config["n_outputs"]
+    return n if config["dimensions"] is None else n * len(config["dimensions"])
+
+
+def per_dimension(logits: Tensor, config: dict[str, Any]) -> Tensor:
+    """Return logits as (batch, dimension, class), or (batch, class) without named dimensions.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (batch, logit)
+        Those of one dimension after those of the other.
+    config : dict
+        The model's.
+    """
+    if config["dimensions"] is None:
+        return logits
+    return logits.unflatten(-1, (len(config["dimensions"]), -1))

@@ -7,9 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from physioemo.errors import DiskFullError, RecordingExistsError, StoreError
+from physioemo.errors import CallError, DiskFullError, RecordingExistsError, StoreError
 
-__all__ = ["new_path", "refuse_existing_file"]
+__all__ = ["new_path", "refuse_existing_file", "require_ending"]
+
+
+def require_ending(path: Path, ending: str) -> None:
+    """Refuse the name of a new file that does not end as its format does.
+
+    Raises
+    ------
+    CallError
+        If it ends otherwise.
+    """
+    if path.suffix.lower() != ending:
+        raise CallError(f"found the name {path.name!r}, expected one that ends in {ending!r}")
 
 
 def refuse_existing_file(path: Path, *, overwrite: bool) -> None:

@@ -3,7 +3,7 @@
 import warnings
 from pathlib import Path
 
-from physioemo.atomic_file import new_path
+from physioemo.atomic_file import new_path, require_ending
 from physioemo.errors import CallError
 from physioemo.recording import Recording
 
@@ -43,8 +43,7 @@ def export_fif(
         If something is at `path` and `overwrite` is false.
     """
     path = Path(path)
-    if path.suffix.lower() != ".fif":
-        raise CallError(f"found the name {path.name!r}, expected one that ends in '.fif'")
+    require_ending(path, ".fif")
     key = recording.key(stream or "eeg")
     n_bytes = 8 * recording[key]["signal"].size
     if n_bytes > _LARGEST_BYTES:

@@ -16,11 +16,11 @@ from xml.etree import ElementTree
 import numpy as np
 import xarray as xr
 
-from physioemo.atomic_file import new_path
+from physioemo.atomic_file import new_path, require_ending
 from physioemo.clock import measured_rate
 from physioemo.clock_epochs import correct_epochs
 from physioemo.description import CHANNEL_FORMATS, StreamDescription
-from physioemo.errors import CallError, DataError, PhysioEmoError
+from physioemo.errors import DataError, PhysioEmoError
 from physioemo.overrides import Overrides, complete_description
 from physioemo.recording import Recording
 from physioemo.stream import describe_stream
@@ -67,8 +67,7 @@ def export_xdf(recording: Recording, path: str | Path, *, overwrite: bool = Fals
         If it cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() != ".xdf":
-        raise CallError(f"found the name {path.name!r}, expected one that ends in '.xdf'")
+    require_ending(path, ".xdf")
     every = {**{k: recording[k] for k in recording.streams}, **table_streams(recording)}
     marked = any("<simulated>true</simulated>" in s.attrs["xml"] for s in every.values())
     simulated = recording.simulated and not marked

@@ -3,13 +3,11 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from physioemo.datasets.assemble import one_at_a_time
 from physioemo.datasets.mat_names import first_variable
-from physioemo.datasets.source import Source
+from physioemo.datasets.source import Source, read_sources
 from physioemo.recording import Recording
 
 __all__ = ["DataSet"]
@@ -73,7 +71,7 @@ class DataSet:
     def read(self, folder: str | Path, **options: Any) -> Iterator[Recording]:
         """Yield every subject's and session's recording; one is in memory at a time."""
         sources = self.sources(folder, **options)
-        return one_at_a_time(chain.from_iterable(source.read() for source in sources))
+        return read_sources(sources)
 
     def holds(self, folder: Path) -> bool:
         """Whether all expected kinds of file lie in a folder."""

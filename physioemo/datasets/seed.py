@@ -31,9 +31,10 @@ from physioemo.datasets.assemble import (
     stretches_to_stream,
 )
 from physioemo.datasets.mat_file import load_mat, numbers
+from physioemo.datasets.session_files import pick_session
 from physioemo.datasets.source import Source
 from physioemo.description import StreamDescription
-from physioemo.errors import CallError, RecordingNotFoundError, UnreadableFileError
+from physioemo.errors import RecordingNotFoundError, UnreadableFileError
 from physioemo.recording import Recording
 
 __all__ = [
@@ -164,15 +165,8 @@ def read_seed_session(
     RecordingNotFoundError, UnreadableFileError
         If a file is missing or damaged.
     """
-    files = seed_files(folder)
-    for file in files:
-        if (file.subject, file.session) == (str(subject), session):
-            return _recording(file, trial_labels(Path(folder), "sessions"), n_samples)
-    known = ", ".join(dict.fromkeys(f.subject for f in files))
-    raise CallError(
-        f"found the subjects {known} in {folder}, expected subject {subject} with a session "
-        f"{session}; check both"
-    )
+    file = pick_session(seed_files(folder), subject, session, folder)
+    return _recording(file, trial_labels(Path(folder), "sessions"), n_samples)
 
 
 def trial_labels(folder: Path, beside: str) -> list[int]:

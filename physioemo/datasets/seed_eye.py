@@ -25,15 +25,15 @@ from physioemo.datasets.assemble import (
     assemble,
     file_fingerprint,
     no_ratings,
-    one_at_a_time,
 )
 from physioemo.datasets.feature_stream import eye_feature_stream, numbered, trial_onsets
 from physioemo.datasets.mat_file import numbers
 from physioemo.datasets.safe_pickle import load_pickle
 from physioemo.datasets.seed import LABEL_NAMES
 from physioemo.datasets.seed_features import SEED_SECONDS
-from physioemo.datasets.source import Source
-from physioemo.errors import CallError, RecordingNotFoundError, UnreadableFileError
+from physioemo.datasets.session_files import pick_session
+from physioemo.datasets.source import Source, read_sources
+from physioemo.errors import RecordingNotFoundError, UnreadableFileError
 from physioemo.recording import Recording
 
 __all__ = [
@@ -111,8 +111,7 @@ def seed_eye_sources(folder: str | Path, *, n_windows: int | None = None) -> lis
 
 def read_seed_eye(folder: str | Path, *, n_windows: int | None = None) -> Iterator[Recording]:
     """Yield the recording of every subject and session, see :func:`read_seed_eye_session`."""
-    sources = seed_eye_sources(folder, n_windows=n_windows)
-    return one_at_a_time(recording for source in sources for recording in source.read())
+    return read_sources(seed_eye_sources(folder, n_windows=n_windows))
 
 
 def read_seed_eye_session(
@@ -138,15 +137,8 @@ def read_seed_eye_session(
     RecordingNotFoundError, UnreadableFileError
         If a file is missing or damaged.
     """
-    files = seed_eye_files(folder)
-    for file in files:
-        if (str(file.subject), file.session) == (str(subject), session):
-            return next(_read(file, n_windows))
-    known = ", ".join(dict.fromkeys(str(f.subject) for f in files))
-    raise CallError(
-        f"found the subjects {known} in {folder}, expected subject {subject} with a session "
-        f"{session}; check both"
-    )
+    file = pick_session(seed_eye_files(folder), subject, session, folder)
+    return next(_read(file, n_windows))
 
 
 def _read(file: SeedEyeFile, n_windows: int | None) -> Iterator[Recording]:

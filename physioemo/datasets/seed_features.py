@@ -26,7 +26,6 @@ from physioemo.datasets.assemble import (
     assemble,
     file_fingerprint,
     no_ratings,
-    one_at_a_time,
 )
 from physioemo.datasets.feature_stream import (
     BANDS_HZ,
@@ -40,7 +39,8 @@ from physioemo.datasets.feature_stream import (
 )
 from physioemo.datasets.mat_file import load_mat
 from physioemo.datasets.seed import LABEL_NAMES, SEED_EEG, SeedFile, seed_files, trial_labels
-from physioemo.datasets.source import Source
+from physioemo.datasets.session_files import pick_session
+from physioemo.datasets.source import Source, read_sources
 from physioemo.errors import CallError
 from physioemo.recording import Recording
 
@@ -76,8 +76,9 @@ def read_seed_features(
 
     Parameters and errors are those of :func:`read_seed_features_session`.
     """
-    sources = seed_features_sources(folder, window_seconds=window_seconds, n_windows=n_windows)
-    return one_at_a_time(recording for source in sources for recording in source.read())
+    return read_sources(
+        seed_features_sources(folder, window_seconds=window_seconds, n_windows=n_windows)
+    )
 
 
 def read_seed_features_session(
@@ -112,15 +113,8 @@ def read_seed_features_session(
         If a file is missing or damaged.
     """
     _check_options(window_seconds, n_windows)
-    files = seed_files(folder)
-    for file in files:
-        if (file.subject, file.session) == (str(subject), session):
-            return next(_read(file, window_seconds, n_windows))
-    known = ", ".join(dict.fromkeys(f.subject for f in files))
-    raise CallError(
-        f"found the subjects {known} in {folder}, expected subject {subject} with a session "
-        f"{session}; check both"
-    )
+    file = pick_session(seed_files(folder), subject, session, folder)
+    return next(_read(file, window_seconds, n_windows))
 
 
 def seed_features_sources(

@@ -25,15 +25,15 @@ from physioemo.datasets.assemble import (
     check_finite,
     file_fingerprint,
     no_ratings,
-    one_at_a_time,
     stretches_to_stream,
 )
 from physioemo.datasets.feature_stream import trial_onsets
 from physioemo.datasets.mat_file import numbers
 from physioemo.datasets.seed import SEED_EEG, eeg_matrices
-from physioemo.datasets.source import Source
+from physioemo.datasets.session_files import pick_session
+from physioemo.datasets.source import Source, read_sources
 from physioemo.description import StreamDescription
-from physioemo.errors import CallError, RecordingNotFoundError, UnreadableFileError
+from physioemo.errors import RecordingNotFoundError, UnreadableFileError
 from physioemo.recording import Recording
 
 __all__ = [
@@ -41,7 +41,6 @@ __all__ = [
     "SEED_IV_LABEL_NAMES",
     "SEED_IV_WINDOWS",
     "SeedIvFile",
-    "pick_session",
     "read_seed_iv",
     "read_seed_iv_session",
     "seed_iv_attributes",
@@ -153,8 +152,7 @@ def seed_iv_sources(folder: str | Path, *, n_samples: int | None = None) -> list
 
 def read_seed_iv(folder: str | Path, *, n_samples: int | None = None) -> Iterator[Recording]:
     """Yield the recording of every subject and session, see :func:`read_seed_iv_session`."""
-    sources = seed_iv_sources(folder, n_samples=n_samples)
-    return one_at_a_time(recording for source in sources for recording in source.read())
+    return read_sources(seed_iv_sources(folder, n_samples=n_samples))
 
 
 def read_seed_iv_session(
@@ -182,26 +180,6 @@ def read_seed_iv_session(
         If a file is missing or damaged.
     """
     return next(_read(pick_session(seed_iv_files(folder), subject, session, folder), n_samples))
-
-
-def pick_session(
-    files: list[SeedIvFile], subject: str | int, session: int, folder: str | Path
-) -> SeedIvFile:
-    """Return the file of a subject and session.
-
-    Raises
-    ------
-    CallError
-        If there is none.
-    """
-    for file in files:
-        if (file.subject, file.session) == (str(subject), session):
-            return file
-    known = ", ".join(dict.fromkeys(f.subject for f in files))
-    raise CallError(
-        f"found the subjects {known} in {folder}, expected subject {subject} with a session "
-        f"{session}; check both"
-    )
 
 
 def _read(file: SeedIvFile, n_samples: int | None) -> Iterator[Recording]:

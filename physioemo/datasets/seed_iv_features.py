@@ -24,7 +24,6 @@ from physioemo.datasets.assemble import (
     assemble,
     file_fingerprint,
     no_ratings,
-    one_at_a_time,
     require_file,
 )
 from physioemo.datasets.feature_stream import (
@@ -45,13 +44,13 @@ from physioemo.datasets.seed_iv import (
     SEED_IV_WINDOWS,
     WINDOW_SECONDS,
     SeedIvFile,
-    pick_session,
     seed_iv_attributes,
     seed_iv_columns,
     seed_iv_files,
     seed_iv_trials,
 )
-from physioemo.datasets.source import Source
+from physioemo.datasets.session_files import pick_session
+from physioemo.datasets.source import Source, read_sources
 from physioemo.recording import Recording
 
 __all__ = [
@@ -90,8 +89,7 @@ def read_seed_iv_features(
     folder: str | Path, *, n_windows: int | None = None
 ) -> Iterator[Recording]:
     """Yield every subject and session, see :func:`read_seed_iv_features_session`."""
-    sources = seed_iv_features_sources(folder, n_windows=n_windows)
-    return one_at_a_time(recording for source in sources for recording in source.read())
+    return read_sources(seed_iv_features_sources(folder, n_windows=n_windows))
 
 
 def read_seed_iv_features_session(

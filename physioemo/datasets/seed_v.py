@@ -26,6 +26,7 @@ import xarray as xr
 from physioemo.datasets.assemble import assemble, file_fingerprint, no_ratings, one_at_a_time
 from physioemo.datasets.cnt_file import CntHeader, read_cnt, read_cnt_header
 from physioemo.datasets.seed import SEED_EEG
+from physioemo.datasets.session_files import pick_session
 from physioemo.datasets.source import Source
 from physioemo.description import StreamDescription
 from physioemo.errors import CallError, RecordingNotFoundError, UnreadableFileError
@@ -185,15 +186,8 @@ def read_seed_v_session(
     RecordingNotFoundError, UnreadableFileError
         If a file is missing or damaged.
     """
-    files = seed_v_files(folder)
-    for file in files:
-        if (str(file.subject), file.session) == (str(subject), session):
-            return _recording(file, clip_seconds)
-    known = ", ".join(dict.fromkeys(str(f.subject) for f in files))
-    raise CallError(
-        f"found the subjects {known} in {folder}, expected subject {subject} with a session "
-        f"{session}; check both"
-    )
+    file = pick_session(seed_v_files(folder), subject, session, folder)
+    return _recording(file, clip_seconds)
 
 
 def seed_v_sources(folder: str | Path, *, clip_seconds: int | None = None) -> list[Source]:

@@ -1,12 +1,14 @@
 """A file of a data set that is read by itself: the unit of parallel and resumable work."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+from physioemo.datasets.assemble import one_at_a_time
 from physioemo.recording import Recording
 
-__all__ = ["Source"]
+__all__ = ["Source", "read_sources"]
 
 
 @dataclass(frozen=True)
@@ -27,3 +29,8 @@ class Source:
     name: str
     files: tuple[Path, ...]
     read: Callable[[], Iterator[Recording]]
+
+
+def read_sources(sources: Iterable[Source]) -> Iterator[Recording]:
+    """Yield the recordings of all sources, one at a time."""
+    return one_at_a_time(chain.from_iterable(source.read() for source in sources))
