@@ -99,11 +99,6 @@ batch_size, learning_rate, weight_decay, label_smoothing, patience, device, seed
         self.seed = seed
 
     @property
-    def modalities_(self) -> tuple[str, ...]:
-        """Names of the families of a fitted estimator."""
-        return tuple(row.family for row in self.layout_)
-
-    @property
     def _fused(self) -> Any:
         """Return the fused model of a fitted estimator, without what reads its features."""
         return (

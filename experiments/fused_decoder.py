@@ -301,23 +301,6 @@ class FusedDecoder:
             logits, abstain = self.context.batch(window_features(found), alone)
         return self.outputs_of(found, logits, abstain)
 
-    def probability(
-        self,
-        values: np.ndarray,
-        side_values: Mapping[str, np.ndarray],
-        ages: Mapping[str, np.ndarray],
-        shown: Mapping[str, Any] | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``high`` and ``abstain`` of :meth:`outputs`.
-
-        Parameters
-        ----------
-        values, side_values, ages, shown
-            As there.
-        """
-        said = self.outputs(values, side_values, ages, shown)
-        return said.high, said.abstain
-
     def _read(
         self,
         values: np.ndarray,

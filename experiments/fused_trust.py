@@ -26,7 +26,6 @@ __all__ = [
     "Trust",
     "TrustChoice",
     "fit_trust",
-    "is_unsure",
     "require_enough_groups",
 ]
 
@@ -37,7 +36,6 @@ _DEFAULT_RISK, _DEFAULT_COVERAGE = 0.25, 0.8
 _GRID_STEPS = 25
 _LARGEST_SHARE = 0.5
 _ROUNDING = 1e-9
-_UNSURE = "the confidence is too low"  # as physioemo.models.abstention says it
 
 
 @dataclass(frozen=True)
@@ -192,11 +190,6 @@ class Trust:
                 "notes": tuple(content["notes"]),
             }
         )
-
-
-def is_unsure(prediction: Prediction) -> bool:
-    """Whether a prediction abstains although the signal is there: it is not sure enough."""
-    return prediction.abstain and prediction.reason.startswith(_UNSURE)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ hash of its numbers: one that is damaged is told, and made anew.
 
 import json
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from physioemo.features.stimulus_features import (
 from physioemo.fingerprint import array_fingerprint, canonical_json
 from physioemo.media import sha256_of
 
-__all__ = ["stimulus_features", "stimulus_library"]
+__all__ = ["stimulus_features"]
 
 _ARRAYS = (
     "sound_seconds",
@@ -91,18 +91,6 @@ def stimulus_features(
         return made
     again = _loaded(kept, sha256, recipe, mapped) if mapped else None
     return made if again is None else replace(again, name=path.name)
-
-
-def stimulus_library(
-    paths: Iterable[str | Path],
-    cache: str | Path | None,
-    recipe: StimulusRecipe | None = None,
-    *,
-    say: Say | None = None,
-) -> dict[str, StimulusFeatures]:
-    """Return the features of several files by their SHA-256; see :func:`stimulus_features`."""
-    found = (stimulus_features(p, cache, recipe, say=say) for p in paths)
-    return {features.sha256: features for features in found}
 
 
 def _warn(text: str) -> None:

@@ -1,8 +1,8 @@
 """What is known about one stream: names, units, rate, origin."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from physioemo.errors import StreamDescriptionError
@@ -145,11 +145,6 @@ class StreamDescription:
         """Return the description that :meth:`to_dict` wrote."""
         tuples = {k: tuple(fields[k]) for k in ("ch_names", "units", "ch_types")}
         return cls(**{**fields, **tuples})
-
-    def with_units(self, unit: str | Sequence[str]) -> "StreamDescription":
-        """Return the description with the given unit (one for all, or one per channel)."""
-        units = (unit,) * len(self.ch_names) if isinstance(unit, str) else tuple(unit)
-        return replace(self, units=units)
 
 
 def text_units(n_channels: int) -> tuple[str, ...]:

@@ -16,13 +16,12 @@ from physioemo.clock_epochs import (
 )
 from physioemo.description import CHANNEL_FORMATS, StreamDescription
 from physioemo.errors import SignalError
-from physioemo.units import conversion_factor, joint_unit
+from physioemo.units import joint_unit
 
 __all__ = [
     "describe_stream",
     "make_stream",
     "may_drop_samples",
-    "signal_in_unit",
     "stream_quality",
 ]
 
@@ -149,13 +148,6 @@ def describe_stream(stream: xr.Dataset) -> StreamDescription:
     }
     fields = {k: v for k, v in stream.attrs.items() if k in StreamDescription.__annotations__}
     return StreamDescription.from_dict({**fields, **names})
-
-
-def signal_in_unit(stream: xr.Dataset, channel: str, unit: str) -> np.ndarray:
-    """Return one channel as float64 in the wanted unit, shape (time,)."""
-    selected = stream.isel(channel=list(map(str, stream["channel"].values)).index(channel))
-    factor = conversion_factor(str(selected["channel_unit"].item()), unit)
-    return np.asarray(selected["signal"].values, float) * factor
 
 
 def may_drop_samples(stream: xr.Dataset) -> bool:

@@ -135,11 +135,6 @@ class Screen:
         self._pygame.display.flip()
         return float(pylsl.local_clock())
 
-    def grab(self) -> np.ndarray:
-        """Return what the window shows as uint8, shape (height, width, 3)."""
-        pixels = self._pygame.surfarray.array3d(self.surface)
-        return np.ascontiguousarray(pixels.transpose(1, 0, 2))
-
     def close(self) -> None:
         """Close the window."""
         self._pygame.mouse.set_visible(True)

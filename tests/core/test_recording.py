@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from physioemo.errors import AmbiguousStreamError, CallError, DataError, NoStreamError
 from physioemo.ring import Ring
 from physioemo.store import create_recording
-from physioemo.stream import describe_stream, signal_in_unit
+from physioemo.stream import describe_stream
 from physioemo.trials import make_ratings, parse_marker, rating_scale
 from tests.streams import eeg_stream, marker_stream, rating_stream, trial_markers
 
@@ -59,10 +59,6 @@ def test_missing_values_are_masked(tmp_path):
     r = create_recording(tmp_path / "a.zarr", {"EEG": eeg_stream(signal)})
     present = r.window(0, 1)["EEG"].present
     assert not present[1, 10] and present.sum() == 199
-
-
-def test_a_signal_is_converted_to_the_wanted_unit(recording):
-    assert signal_in_unit(recording["EEG"], "Fp2", "uV")[0] == pytest.approx(1e6)
 
 
 def test_quality_counts_gaps_missing_and_flat(tmp_path):

@@ -11,7 +11,8 @@ from physioemo.experiments.estimators import build_estimator
 from physioemo.experiments.fused_modalities import FamilyScaler, encoder_of
 from physioemo.experiments.study_config import ModelChoice, Study, read_study
 from physioemo.experiments.study_data import Groups, StudyData
-from physioemo.experiments.study_inputs import features_for, load_inputs, with_layout
+from physioemo.experiments.study_features import features_for, with_layout
+from physioemo.experiments.study_inputs import load_inputs
 from physioemo.experiments.study_report import write_study_report
 from physioemo.experiments.study_run import run_study
 from physioemo.experiments.study_store import write_study_data
@@ -157,7 +158,7 @@ def test_a_family_that_is_missing_is_missed_and_all_missing_is_the_prior(name):
     validation = np.arange(len(y)) >= 48
     made = build_estimator(name, "small", layout=layout, n_epochs=2)
     made.fit(X, y, validation=validation)
-    assert made.modalities_ == ("de", "eda", "gaze")
+    assert [row.family for row in made.layout_] == ["de", "eda", "gaze"]
     spoilt = X.copy()
     spoilt[:, :12] = np.nan
     said = made.predict_proba_from(X, ["eda", "gaze"])

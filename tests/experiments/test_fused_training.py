@@ -81,8 +81,8 @@ def xor_data(seed, n_trials=80, n_windows=4):
 
 
 def accuracy(decoder, data):
-    said, _ = decoder.probability(data.values, data.side_values, data.ages)
-    return float(((said[:, 0] > 0.5) == data.labels[:, 0]).mean())
+    high = decoder.outputs(data.values, data.side_values, data.ages).high
+    return float(((high[:, 0] > 0.5) == data.labels[:, 0]).mean())
 
 
 def test_a_bit_of_the_brain_and_a_bit_of_the_skin_are_only_known_together():
@@ -101,7 +101,7 @@ def test_a_bit_of_the_brain_and_a_bit_of_the_skin_are_only_known_together():
         assert abs(accuracy(decoder, less) - 0.5) < 0.15
     # What is missing makes it less sure.
     sure = [
-        np.abs(decoder.probability(d.values, d.side_values, d.ages)[0] - 0.5).mean()
+        np.abs(decoder.outputs(d.values, d.side_values, d.ages).high - 0.5).mean()
         for d in (tests, replace(tests, side_values={}, ages={}))
     ]
     assert sure[0] > 0.3 and sure[1] < sure[0]

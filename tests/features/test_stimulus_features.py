@@ -8,7 +8,6 @@ from physioemo.errors import CallError, UnreadableFileError
 from physioemo.features import stimulus_cache, stimulus_features
 from physioemo.features.audio_descriptors import AUDIO_DESCRIPTORS
 from physioemo.features.stimulus_cache import stimulus_features as cached
-from physioemo.features.stimulus_cache import stimulus_library
 from physioemo.features.stimulus_features import (
     FRAME_COVARIATES,
     StimulusRecipe,
@@ -311,7 +310,6 @@ def test_a_file_is_decoded_once_whatever_it_is_called(tmp_path, rng, counted):
     other = cached(tmp_path / "b.mkv", tmp_path / "cache" / "deep", StimulusRecipe(picture_px=16))
     assert len(counted) == 2 and other.pictures.shape[1] == 16
     assert len(list((tmp_path / "cache" / "deep").iterdir())) == 2
-    assert list(stimulus_library([tmp_path / "b.mkv"], None)) == [first.sha256]
 
 
 def test_a_mapped_file_is_the_same_and_stays_on_disk(tmp_path, rng, counted):
