@@ -30,91 +30,6 @@ SCHEMA_VERSION = 1
 _CHUNK_SECONDS, _SHARD_CHUNKS = 4, 30
 
 
-def open_sealed(folder: Path) -> Recording:
-    """Open a sealed recording, checked against what its root says is in it.
-
-    Raises
-    ------
-    NewerSchemaError, DamagedRecordingError
-    """
-    import zarr
-
-    try:
-        root = zarr.open_group(str(folder), mode="r")
-        check_schema(dict(root.attrs), folder)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Object at journal")
-            tree = xr.open_datatree(str(folder), engine="zarr", chunks=None)
-    except NewerSchemaError:
-        raise
-    except Exception as error:  # zarr and xarray raise many kinds for damaged metadata
-        raise DamagedRecordingError(
-            f"found a store at {folder} that cannot be opened ({error}), expected a sealed "
-            "recording; restore the folder from a copy"
-        ) from error
-    _validate(tree, folder)
-    return Recording(tree.map_over_datasets(_plain_text), path=folder, sealed=True)
-
-
-def _plain_text(dataset: xr.Dataset) -> xr.Dataset:
-    """Return text as Python strings: NumPy's own variable-length type does not sort or cast."""
-    text = {
-        name: (variable.dims, variable.values.astype(object), variable.attrs)
-        for name, variable in dataset.variables.items()
-        if variable.dtype.kind == "T"
-    }
-    return dataset.assign({k: v for k, v in text.items() if k in dataset.data_vars}).assign_coords(
-        {k: v for k, v in text.items() if k in dataset.coords}
-    )
-
-
-def check_schema(attrs: Mapping[str, Any], folder: Path) -> None:
-    """Refuse what is no recording, or one of a later PhysioEmo.
-
-    Parameters
-    ----------
-    attrs : mapping
-        Of the store's root or of the journal's session.
-    folder : Path
-        Of the recording.
-    """
-    version = attrs.get("schema_version")
-    if not isinstance(version, int):
-        raise DamagedRecordingError(
-            f"found no schema_version in {folder}, expected a PhysioEmo recording; it may be "
-            "another program's Zarr store"
-        )
-    if version > SCHEMA_VERSION:
-        raise NewerSchemaError(
-            f"found schema version {version} in {folder}, expected at most {SCHEMA_VERSION}; "
-            "update PhysioEmo to read this recording"
-        )
-
-
-def _validate(tree: xr.DataTree, folder: Path) -> None:
-    """Check what is in a sealed store against what its root says is in it."""
-    for key, n_committed in tree.attrs["n_committed"].items():
-        if key not in tree.children:
-            raise DamagedRecordingError(
-                f"found no group {key!r} in {folder}, expected the stream that the recording "
-                "lists; restore the folder from a copy"
-            )
-        stream = tree[key]
-        missing = [v for v in ("signal", "raw_time") if v not in stream.data_vars]
-        missing += [c for c in ("time", "channel", "channel_unit") if c not in stream.coords]
-        if missing:
-            raise DamagedRecordingError(
-                f"found no array {missing[0]!r} in {folder / key}, expected it beside the "
-                "others; restore the folder from a copy"
-            )
-        if stream.sizes["time"] != n_committed:
-            raise DamagedRecordingError(
-                f"found {stream.sizes['time']} samples in {folder / key}, expected "
-                f"{n_committed}; restore the folder from a copy"
-            )
-        describe_stream(stream.to_dataset())
-
-
 def write_stream(folder: Path, key: str, stream: xr.Dataset) -> None:
     """Write one stream as a group of its own; without a root it is not yet readable."""
     import zarr
@@ -220,3 +135,88 @@ def publish(
         # The journal lies here until the sealed store has been checked.
         warnings.filterwarnings("ignore", message="Object at journal")
         zarr.consolidate_metadata(str(folder))
+
+
+def open_sealed(folder: Path) -> Recording:
+    """Open a sealed recording, checked against what its root says is in it.
+
+    Raises
+    ------
+    NewerSchemaError, DamagedRecordingError
+    """
+    import zarr
+
+    try:
+        root = zarr.open_group(str(folder), mode="r")
+        check_schema(dict(root.attrs), folder)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Object at journal")
+            tree = xr.open_datatree(str(folder), engine="zarr", chunks=None)
+    except NewerSchemaError:
+        raise
+    except Exception as error:  # zarr and xarray raise many kinds for damaged metadata
+        raise DamagedRecordingError(
+            f"found a store at {folder} that cannot be opened ({error}), expected a sealed "
+            "recording; restore the folder from a copy"
+        ) from error
+    _validate(tree, folder)
+    return Recording(tree.map_over_datasets(_plain_text), path=folder, sealed=True)
+
+
+def check_schema(attrs: Mapping[str, Any], folder: Path) -> None:
+    """Refuse what is no recording, or one of a later PhysioEmo.
+
+    Parameters
+    ----------
+    attrs : mapping
+        Of the store's root or of the journal's session.
+    folder : Path
+        Of the recording.
+    """
+    version = attrs.get("schema_version")
+    if not isinstance(version, int):
+        raise DamagedRecordingError(
+            f"found no schema_version in {folder}, expected a PhysioEmo recording; it may be "
+            "another program's Zarr store"
+        )
+    if version > SCHEMA_VERSION:
+        raise NewerSchemaError(
+            f"found schema version {version} in {folder}, expected at most {SCHEMA_VERSION}; "
+            "update PhysioEmo to read this recording"
+        )
+
+
+def _validate(tree: xr.DataTree, folder: Path) -> None:
+    """Check what is in a sealed store against what its root says is in it."""
+    for key, n_committed in tree.attrs["n_committed"].items():
+        if key not in tree.children:
+            raise DamagedRecordingError(
+                f"found no group {key!r} in {folder}, expected the stream that the recording "
+                "lists; restore the folder from a copy"
+            )
+        stream = tree[key]
+        missing = [v for v in ("signal", "raw_time") if v not in stream.data_vars]
+        missing += [c for c in ("time", "channel", "channel_unit") if c not in stream.coords]
+        if missing:
+            raise DamagedRecordingError(
+                f"found no array {missing[0]!r} in {folder / key}, expected it beside the "
+                "others; restore the folder from a copy"
+            )
+        if stream.sizes["time"] != n_committed:
+            raise DamagedRecordingError(
+                f"found {stream.sizes['time']} samples in {folder / key}, expected "
+                f"{n_committed}; restore the folder from a copy"
+            )
+        describe_stream(stream.to_dataset())
+
+
+def _plain_text(dataset: xr.Dataset) -> xr.Dataset:
+    """Return text as Python strings: NumPy's own variable-length type does not sort or cast."""
+    text = {
+        name: (variable.dims, variable.values.astype(object), variable.attrs)
+        for name, variable in dataset.variables.items()
+        if variable.dtype.kind == "T"
+    }
+    return dataset.assign({k: v for k, v in text.items() if k in dataset.data_vars}).assign_coords(
+        {k: v for k, v in text.items() if k in dataset.coords}
+    )

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,6 @@ from physioemo.experiments.report.parts import PAGE_INCHES, Block, Figure, Note,
 from physioemo.experiments.report.power import BandPower, asymmetry, band_power, high_minus_low
 from physioemo.experiments.report.session import Session
 from physioemo.features.entropy import BANDS
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["draw_values", "positions", "scalp_blocks"]
 

@@ -88,10 +88,11 @@ def read_dreamer(path: str | Path) -> Iterator[Recording]:
     UnreadableFileError
         If it is damaged or not of DREAMER's structure.
     """
-    return one_at_a_time(_recordings(*_open(path)))
+    path, _, fingerprint = _open(path)
+    return one_at_a_time(_recordings(path, fingerprint))
 
 
-def _recordings(path: Path, n_subjects: int, fingerprint: str) -> Iterator[Recording]:
+def _recordings(path: Path, fingerprint: str) -> Iterator[Recording]:
     for name, index, cell in struct_fields(path, "DREAMER", cells="Data"):
         if name == "Data":
             made = [_recording(cell, index + 1, path, fingerprint)]
