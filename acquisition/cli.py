@@ -292,8 +292,8 @@ def _until_stopped(work: Callable[[], int]) -> int | None:
 )
 @click.option("--montage", default="biosemi32", show_default=True, help="Standard montage of MNE.")
 @click.option("--sfreq", default=250.0, show_default=True, help="EEG sampling rate in Hz.")
-@click.option("--trial-seconds", default=8.0, show_default=True)
-@click.option("--rest-seconds", default=2.0, show_default=True)
+@click.option("--trial-seconds", default=8.0, show_default=True, help="Length of a clip.")
+@click.option("--rest-seconds", default=2.0, show_default=True, help="Pause between clips.")
 @click.option(
     "--react",
     metavar="SOURCE_ID",

@@ -345,6 +345,8 @@ def _standing(
         elif line["what"] == "begun" and line["trial"] is not None:
             # A trial that was cut off has been seen: it is not shown again.
             next_step = line["step"] + 1
+        elif line["what"] == "unshown":
+            next_step = line["step"]
     return tuple(s for s in steps if s.index >= next_step), policy, person, ratings, last
 
 
