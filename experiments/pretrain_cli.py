@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from physioemo.core_cli import in_shell
 from physioemo.progress import progress
 
 __all__ = ["pretrain"]
@@ -87,6 +88,9 @@ def pretrain(
         )
     print_pretraining(result)
     click.echo(f"The model is in {out}; its encoders are trained, its fusion is not.")
+    click.echo(
+        f"Next: physioemo train RECORDINGS --model fused --pretrained {in_shell(out)} --out decoder"
+    )
 
 
 def print_pretraining(result: dict[str, Any]) -> None:
