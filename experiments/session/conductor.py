@@ -43,7 +43,7 @@ from physioemo.store import open_recording
 __all__ = ["Conductor"]
 
 _LATE_SECONDS = 0.4
-_FIND_SECONDS = 60.0
+_FIND_SECONDS = 180.0
 
 
 class Conductor:

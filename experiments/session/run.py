@@ -37,7 +37,8 @@ from physioemo.store import open_recording
 
 __all__ = ["SessionOptions", "SessionOutcome", "run_session"]
 
-_FIND_SECONDS = 60.0
+# On a busy computer programs are slow to begin; one that has ended is told at once.
+_FIND_SECONDS = 180.0
 _SETTLE_SECONDS = 1.0
 # A playlist may only ask for ratings of what it shows.
 _SOUNDING = ("video", "sound")
