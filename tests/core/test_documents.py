@@ -47,7 +47,7 @@ def options_of(words):
     """Return the command that the first words name, and its options."""
     command, context = cli, click.Context(cli, info_name="physioemo")
     for word in words:
-        if not isinstance(command, click.Group):
+        if not isinstance(command, click.Group) or word.startswith("-"):
             break
         found = command.get_command(context, word)
         if found is None:
