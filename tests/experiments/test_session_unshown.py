@@ -37,7 +37,7 @@ def aborted(decoder, tmp_path_factory):
     out, operator = folder / "P1", EventOutlet(OPERATOR)
     with running(folder / "short.toml", decoder, out, "--no-page") as child:
         for trial, event in ((2, "skip"), (3, "abort")):
-            wait_for(lambda number=trial: has_begun(out, number))
+            wait_for(lambda number=trial: has_begun(out, number), 240.0)
             time.sleep(1.0)
             operator.send(event)
         said, errors = child.communicate(timeout=120)
