@@ -27,6 +27,8 @@ from physioemo.progress import progress
 
 __all__ = ["doctor", "record", "recover", "replay", "simulate", "streams"]
 
+_WIDE_COLUMNS = 110
+
 stream_option = click.option(
     "--stream",
     "predicates",
@@ -62,13 +64,15 @@ def _print_streams(reports: list[Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
-    for column in ("name", "type", "channels", "nominal Hz", "measured Hz", "units"):
-        table.add_column(column)
-    for column in ("source_id", "host", "problems"):
-        table.add_column(column)
+    console, table = Console(highlight=False), Table(box=None, pad_edge=False)
+    is_wide = console.width >= _WIDE_COLUMNS
+    for column in ("name", "type", "ch", "Hz", "measured", "units", "problems"):
+        table.add_column(column, no_wrap=column != "units", overflow="fold")
+    for column in ("source_id", "host") if is_wide else ():
+        table.add_column(column, overflow="fold")
     for r in reports:
         measured = r.measured_rate_hz
+        more = (escape(r.source_id or "-"), escape(r.hostname)) if is_wide else ()
         table.add_row(
             escape(r.name),
             escape(r.stype),
@@ -76,11 +80,12 @@ def _print_streams(reports: list[Any]) -> None:
             f"{r.nominal_rate_hz:g}" if r.nominal_rate_hz else "irregular",
             f"{measured:.2f}" if math.isfinite(measured) else "-",
             escape(", ".join(dict.fromkeys(r.units)) or "-"),
-            escape(r.source_id or "-"),
-            escape(r.hostname),
             str(len(r.problems)) if r.problems else "none",
+            *more,
         )
-    Console(highlight=False).print(table)
+    console.print(table)
+    if not is_wide:
+        click.echo("Each stream's source_id and host: on a wider screen, or with --json.")
 
 
 @click.command()
@@ -292,8 +297,8 @@ def _until_stopped(work: Callable[[], int]) -> int | None:
 )
 @click.option("--montage", default="biosemi32", show_default=True, help="Standard montage of MNE.")
 @click.option("--sfreq", default=250.0, show_default=True, help="EEG sampling rate in Hz.")
-@click.option("--trial-seconds", default=8.0, show_default=True)
-@click.option("--rest-seconds", default=2.0, show_default=True)
+@click.option("--trial-seconds", default=8.0, show_default=True, help="Length of a clip.")
+@click.option("--rest-seconds", default=2.0, show_default=True, help="Pause between clips.")
 @click.option(
     "--react",
     metavar="SOURCE_ID",

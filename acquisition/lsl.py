@@ -88,9 +88,13 @@ def _nothing_found(predicate: str, timeout_seconds: float) -> str:
 
     names = sorted({info.name() for info in pylsl.resolve_streams(1.0)})
     there = f"the streams {', '.join(names)}" if names else "no stream at all"
-    return (
-        f"found {there} within {timeout_seconds:g} s, expected one that fits {predicate!r}; "
+    hint = (
         "check its spelling with 'physioemo streams'"
+        if names
+        else "start the device's LSL app, or try 'physioemo simulate' in a second terminal"
+    )
+    return (
+        f"found {there} within {timeout_seconds:g} s, expected one that fits {predicate!r}; {hint}"
     )
 
 

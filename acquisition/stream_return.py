@@ -9,13 +9,14 @@ A program may come back changed: with another cap, other units, twice the rate. 
 stand under the old names, and may not be lost either: they become a stream of their own.
 """
 
+import re
 from typing import Any
 
 from physioemo.acquisition.lsl import open_inlet, xpath_text
 from physioemo.description import StreamDescription
 from physioemo.errors import StreamError
 
-__all__ = ["ReturnWatch", "find_return", "read_header", "same_content"]
+__all__ = ["ReturnWatch", "find_return", "find_same_return", "read_header", "same_content"]
 
 _LOOK_SECONDS = 0.5
 _HEADER_SECONDS = 1.0
@@ -84,6 +85,38 @@ def find_return(description: StreamDescription, known_uids: set[str]) -> tuple[A
     inlet, full = open_inlet(info)
     known_uids.add(uid)
     return inlet, full
+
+
+def find_same_return(description: StreamDescription, known_uids: set[str]) -> Any | None:
+    """Return an open inlet of a stream that is back as it was, or None.
+
+    One that does not answer yet, or is there twice, may be found later; one with other channels or
+    another rate is another stream, which nobody asked for.
+
+    Parameters
+    ----------
+    description : StreamDescription
+        The stream as it was.
+    known_uids : set of str
+        Connections that were open before; the new one is added.
+    """
+    try:
+        found = find_return(description, known_uids)
+    except (RuntimeError, ValueError):  # StreamError, and what pylsl raises
+        return None
+    if found is None:
+        return None
+    inlet, header = found
+    if _shape(header.as_xml()) == _shape(description.xml):
+        return inlet
+    inlet.close_stream()
+    return None
+
+
+def _shape(xml: str) -> list[str]:
+    """Return what a header says of its samples."""
+    fields = r"(<(channel_count|channel_format|nominal_srate|channels)>.*?</\2>)"
+    return ["".join(text.split()) for text, _ in re.findall(fields, xml, re.DOTALL)]
 
 
 def read_header(description: StreamDescription) -> Any | None:

@@ -24,7 +24,7 @@ __all__ = ["audit"]
     show_default=True,
     help="Runs with permuted labels.",
 )
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of folds and permutations.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def audit(
     path: Path,

@@ -29,15 +29,15 @@ __all__ = ["demo", "live", "report", "train"]
     help="What a rating exactly in the middle of the scale is.",
 )
 @click.option("--preset", default="tiny", show_default=True, help="Size of the transformer.")
-@click.option("--window-seconds", default=1.0, show_default=True)
-@click.option("--hop-seconds", default=0.5, show_default=True)
+@click.option("--window-seconds", default=1.0, show_default=True, help="Length of a window.")
+@click.option("--hop-seconds", default=0.5, show_default=True, help="Step between windows.")
 @click.option(
-    "--definition", default="gaussian-filter", show_default=True, help="Differential entropy."
+    "--definition", default="gaussian-filter", show_default=True, help="Which differential entropy."
 )
 @click.option("--folds", default=5, show_default=True, help="Folds of grouped trials.")
 @click.option("--permutations", default=10, show_default=True, help="Runs with permuted labels.")
-@click.option("--epochs", default=40, show_default=True, help="At most.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--epochs", default=40, show_default=True, help="At most so many epochs.")
+@click.option("--seed", default=0, show_default=True, help="Of folds, weights and permutations.")
 @click.option("--overwrite", is_flag=True, help="Replace a decoder that is already there.")
 @click.option(
     "--model",
@@ -51,7 +51,10 @@ __all__ = ["demo", "live", "report", "train"]
     type=click.Path(),
     help="Files that were shown, or a folder of them: what was seen and heard is read as well.",
 )
-@click.option("--fusion", help="How they are fused: queries (attention), concat, late or gated.")
+@click.option(
+    "--fusion",
+    help="How streams are fused: queries (attention), concat, late or gated.  [default: queries]",
+)
 @click.option(
     "--pretrained",
     type=click.Path(),
@@ -152,7 +155,13 @@ def _print_baselines(evaluation: dict[str, Any]) -> None:
 
 
 @click.command()
-@click.option("--decoder", "folder", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--decoder",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of 'physioemo train'.",
+)
 @click.option("--stream", "predicates", multiple=True, help="XPath predicate of the EEG stream.")
 @click.option(
     "--beside",
@@ -327,7 +336,13 @@ def report(
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--replay", is_flag=True, help="Use the real recordings FILES, not the simulator.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Folder of the results.",
+)
 @click.option("--decoder", type=click.Path(path_type=Path), help="Decoder to use with --replay.")
 @click.option("--seed", default=0, show_default=True, help="Who the simulated participant is.")
 @click.option(

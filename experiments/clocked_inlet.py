@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from physioemo.acquisition.lsl import clock_offset, pull
-from physioemo.acquisition.stream_return import ReturnWatch, find_return
+from physioemo.acquisition.stream_return import ReturnWatch, find_same_return
 from physioemo.description import StreamDescription
 
 __all__ = ["ClockedInlet"]
@@ -54,7 +54,7 @@ class ClockedInlet:
         if len(stamps):
             self.has_data, self._arrived = True, time.monotonic()
         elif self.description.sfreq > 0 and self._watch.is_due(self.silent_seconds):
-            inlet = find_return(self.description, self._uids)
+            inlet = find_same_return(self.description, self._uids)
             if inlet is not None:
                 self.inlet.close_stream()
                 self.inlet, self._due, self._arrived = inlet, -np.inf, time.monotonic()

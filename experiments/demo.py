@@ -20,7 +20,7 @@ from physioemo.recording import Recording
 
 __all__ = ["run_demo", "run_replay_demo"]
 
-_WAIT_SECONDS = 30
+_WAIT_SECONDS = 60
 _IDLE_SECONDS = 3
 
 
@@ -233,11 +233,14 @@ def _record(
     source_name: str,
     idle_seconds: float = _IDLE_SECONDS,
 ) -> None:
-    recorder = demo.start(
-        "record", demo.out / name, "--stop-when-idle", idle_seconds, "--find-seconds", 5
-    )
-    with _running([source, recorder]):
-        _await("recording", {source_name: source, "record": recorder}, seconds + 20, demo)
+    with _running([source]):
+        # On a busy computer a program is slow to begin; only then it counts how long one looks.
+        _wait_until_announced(demo, source_name, source)
+        recorder = demo.start(
+            "record", demo.out / name, "--stop-when-idle", idle_seconds, "--find-seconds", 5
+        )
+        with _running([recorder]):
+            _await("recording", {source_name: source, "record": recorder}, seconds + 20, demo)
     for line in _log("record", demo).splitlines():
         if line.startswith("! "):
             click.echo(f"     {line}")
@@ -252,24 +255,27 @@ def _record_live(
     source_name: str,
 ) -> None:
     """Decode a running source, and record it together with the predictions."""
-    live = demo.start("live", "--decoder", decoder, "--stop-when-idle", _IDLE_SECONDS)
-    with _running([source, live]):
-        _wait_until_published(demo, live)
-        recorder = demo.start(
-            "record", demo.out / "live.zarr", "--stop-when-idle", _IDLE_SECONDS, "--find-seconds", 3
-        )
-        with _running([recorder]):
-            processes = {source_name: source, "live": live, "record": recorder}
-            _await("live session", processes, seconds + 20, demo)
+    with _running([source]):
+        _wait_until_announced(demo, source_name, source)
+        live = demo.start("live", "--decoder", decoder, "--stop-when-idle", _IDLE_SECONDS)
+        with _running([live]):
+            _wait_until_announced(demo, "live", live)
+            recorder = demo.start(
+                *("record", demo.out / "live.zarr", "--stop-when-idle", _IDLE_SECONDS),
+                *("--find-seconds", 3),
+            )
+            with _running([recorder]):
+                processes = {source_name: source, "live": live, "record": recorder}
+                _await("live session", processes, seconds + 20, demo)
     click.echo(f"     {_log('live', demo).strip().splitlines()[-1]}")
 
 
-def _wait_until_published(demo: _Demo, live: subprocess.Popen[bytes]) -> None:
-    """Wait until the live decoder has announced its stream of predictions."""
+def _wait_until_announced(demo: _Demo, name: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a program has said that it publishes its streams."""
     end = time.monotonic() + 60
-    while "Publishing" not in _log("live", demo):
-        if live.poll() is not None or time.monotonic() > end:
-            raise _failure("live", demo)
+    while not any(word in _log(name, demo) for word in ("Publishing ", "Replaying ")):
+        if process.poll() is not None or time.monotonic() > end:
+            raise _failure(name, demo)
         time.sleep(0.1)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from physioemo.acquisition.lsl import clock_offset, describe, find_streams, open_inlet, pull
-from physioemo.acquisition.stream_return import ReturnWatch, find_return
+from physioemo.acquisition.stream_return import ReturnWatch, find_same_return
 from physioemo.description import StreamDescription
 from physioemo.errors import (
     AmbiguousStreamError,
@@ -291,7 +291,7 @@ class _Run:
             prediction = self.decoder.abstention(self._newest_stamp, reason)
             self._say(Decoded(prediction, np.nan, nothing, self.decoding.n_skipped), 0.0)
         if self._watch.is_due(silent):
-            inlet = find_return(self.decoding.description, self._uids)
+            inlet = find_same_return(self.decoding.description, self._uids)
             if inlet is not None:
                 self.inlet.close_stream()
                 self.inlet, self._measured, self._n_told = inlet, -np.inf, 0

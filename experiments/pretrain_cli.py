@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from physioemo.core_cli import in_shell
 from physioemo.progress import progress
 
 __all__ = ["pretrain"]
@@ -22,12 +23,16 @@ __all__ = ["pretrain"]
     help="For recordings: files that were shown, folders or tables of them; repeatable.",
 )
 @click.option("--allow-missing-stimuli", is_flag=True, help="Mask stimuli that have no file.")
-@click.option("--preset", help="Size of the encoders.")
-@click.option("--epochs", type=click.IntRange(min=1))
-@click.option("--batch-size", type=click.IntRange(min=2))
-@click.option("--window-seconds", type=float, help="For recordings.")
-@click.option("--hop-seconds", type=float, help="For recordings.")
-@click.option("--seed", type=click.IntRange(min=0))
+@click.option("--preset", help="Size of the encoders: tiny, study or published.  [default: tiny]")
+@click.option("--epochs", type=click.IntRange(min=1), help="How many.  [default: 100]")
+@click.option("--batch-size", type=click.IntRange(min=2), help="Windows.  [default: 256]")
+@click.option(
+    "--window-seconds", type=float, help="Of recordings: length of a window.  [default: 1.0]"
+)
+@click.option(
+    "--hop-seconds", type=float, help="Of recordings: step between windows.  [default: 0.5]"
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Of all chance.  [default: 0]")
 @click.option("--device", default="cpu", show_default=True, help="As torch calls it.")
 @click.option("--overwrite", is_flag=True, help="Replace another pre-training.")
 def pretrain(
@@ -83,6 +88,9 @@ def pretrain(
         )
     print_pretraining(result)
     click.echo(f"The model is in {out}; its encoders are trained, its fusion is not.")
+    click.echo(
+        f"Next: physioemo train RECORDINGS --model fused --pretrained {in_shell(out)} --out decoder"
+    )
 
 
 def print_pretraining(result: dict[str, Any]) -> None:

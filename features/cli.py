@@ -24,23 +24,45 @@ _RECORDING = "recording"
     show_default=True,
     help="Families, comma separated, or 'all' that the first recording has a stream for, but raw.",
 )
-@click.option("--definition", default="gaussian-filter", show_default=True, help="Entropy.")
-@click.option("--window-seconds", default=1.0, show_default=True)
-@click.option("--hop-seconds", type=float, help="Step between windows [default: their length].")
-@click.option("--bands", help="Such as theta=4-8,alpha=8-13 (Hz) [default: theta to gamma].")
-@click.option("--reference", default="none", show_default=True, help="none, average or a channel.")
-@click.option("--highpass-hz", default=0.0, help="Causal high-pass of the EEG; 0 for none.")
-@click.option("--lowpass-hz", default=0.0, help="Causal low-pass of the EEG; 0 for none.")
-@click.option("--notch-hz", default=0.0, help="Line frequency to take out; 0 for none.")
-@click.option("--baseline", default="none", show_default=True, help="none or subtract.")
+@click.option(
+    "--definition", default="gaussian-filter", show_default=True, help="Which differential entropy."
+)
+@click.option("--window-seconds", default=1.0, show_default=True, help="Length of a window.")
+@click.option("--hop-seconds", type=float, help="Step between windows.  [default: their length]")
+@click.option("--bands", help="Such as theta=4-8,alpha=8-13, in Hz.  [default: theta to gamma]")
+@click.option(
+    "--reference", default="none", show_default=True, help="Of the EEG: none, average or a channel."
+)
+@click.option(
+    "--highpass-hz", default=0.0, show_default=True, help="Causal high-pass of the EEG; 0 for none."
+)
+@click.option(
+    "--lowpass-hz", default=0.0, show_default=True, help="Causal low-pass of the EEG; 0 for none."
+)
+@click.option(
+    "--notch-hz", default=0.0, show_default=True, help="Line frequency to take out; 0 for none."
+)
+@click.option(
+    "--baseline",
+    default="none",
+    show_default=True,
+    help="What is done with a baseline: none or subtract.",
+)
 @click.option(
     "--smoothing",
     default="none",
     show_default=True,
-    help="none, moving-average, lds, or lds-smoother (offline only).",
+    help="Within a trial: none, moving-average, lds, or lds-smoother (offline only).",
 )
-@click.option("--smoothing-windows", default=5, show_default=True, help="Of the moving average.")
-@click.option("--hrv-window-seconds", default=30.0, show_default=True)
+@click.option(
+    "--smoothing-windows", default=5, show_default=True, help="How many a moving average spans."
+)
+@click.option(
+    "--hrv-window-seconds",
+    default=30.0,
+    show_default=True,
+    help="How far back heart-rate variability looks.",
+)
 @click.option(
     "--stimuli",
     multiple=True,
@@ -49,8 +71,15 @@ _RECORDING = "recording"
     "audio-descriptors, video, video-descriptors; repeatable.",
 )
 @click.option("--allow-missing-stimuli", is_flag=True, help="Mask stimuli that have no file.")
-@click.option("--stimulus-mels", default=128, show_default=True, help="Bands of audio.")
-@click.option("--stimulus-pictures", default=4, show_default=True, help="In a window of video.")
+@click.option(
+    "--stimulus-mels", default=128, show_default=True, help="Mel bands of the feature audio."
+)
+@click.option(
+    "--stimulus-pictures",
+    default=4,
+    show_default=True,
+    help="Pictures in a window of the feature video.",
+)
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes.")
 @click.option("--scheduler", help="A running dask scheduler, such as tcp://host:8786.")
 @click.option("--exclude-damaged", is_flag=True, help="Leave out files that cannot be read.")

@@ -205,8 +205,9 @@ def _eye_table(
 ) -> Table:
     """Return one eye's table: timestamp, coordinates, pupil, and what else there is of it."""
     if system not in GAZE_SYSTEMS:
+        named = f"the coordinate system {system!r}" if system else "no coordinate system"
         raise CallError(
-            f"found gaze in {stream.attrs['name']!r} and the coordinate system {system!r}, "
+            f"found gaze in {stream.attrs['name']!r} and {named}, "
             f"expected one of {', '.join(GAZE_SYSTEMS)}; state it with --gaze-system"
         )
     names = _names(stream)

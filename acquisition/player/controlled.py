@@ -26,7 +26,7 @@ from physioemo.errors import CallError, StreamError
 
 __all__ = ["PlayerProcess"]
 
-_START_SECONDS = 30.0
+_START_SECONDS = 90.0
 _QUIT_SECONDS = 10.0
 
 

@@ -33,7 +33,11 @@ SHOWN_BLINDED = (
 """Fields of the conductor's events that a blinded page shows; of an action, what and which."""
 
 _ACTION_BLINDED = ("action", "stimulus")
-_REASON_EVENTS = ("session_stop", "trial_lost")  # elsewhere a reason is the policy's
+_REASON_EVENTS = (
+    "session_stop",
+    "trial_lost",
+    "trial_unshown",
+)  # elsewhere a reason is the policy's
 # What nobody reads while a session runs; the recording has it.
 _UNSAID = (
     "protocol_fingerprint",

@@ -18,7 +18,7 @@ from physioemo.store import JOURNAL
 
 __all__ = ["Booth", "BoothPlan"]
 
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _MOST_RESTARTS = 3
 _LASTING_SECONDS = 20.0
 _SETTLE_SECONDS = 1.0
@@ -109,7 +109,7 @@ class Booth:
         if not plan.rig:
             which = ("--stream", f"name='Simulated-EEG' and {here}")
             which += ("--beside", f"starts-with(name,'Simulated-') and {here}")
-        find = ("--wait-seconds", "30") if plan.rig else ("--find-seconds", "30")
+        find = ("--wait-seconds" if plan.rig else "--find-seconds", f"{_START_SECONDS:g}")
         if plan.stimuli:
             # The player comes later, and may go; another computer's is none of this session.
             which += ("--player", here)
@@ -194,8 +194,12 @@ class Booth:
             return
         # Without what came before, such as that it is untrained.
         said = decoder.last_words().rpartition("physioemo: ")[2]
-        what = f"has not begun in {seconds:.0f} s" if decoder.alive else "did not start"
-        raise StreamError(f"the decoder {what}: {said}")
+        if not decoder.alive:
+            raise StreamError(f"the decoder did not start: {said}")
+        raise StreamError(
+            f"found that the decoder has not begun in {seconds:.0f} s, expected it to; close what "
+            f"keeps this computer busy and start the session again (its log is {decoder.log})"
+        )
 
     def change_decoder(self, decoder: Path) -> None:
         """Stop the decoder and start another one."""

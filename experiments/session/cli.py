@@ -27,7 +27,7 @@ def new(path: Path, template: str) -> None:
     click.echo(f"Wrote {path}.\nNext: physioemo session run {shown} --dry-run")
 
 
-@session.command()
+@session.command(short_help="Run a session of a protocol, or show what it would be.")
 @click.argument("protocol", type=click.Path(path_type=Path))
 @click.option(
     "--decoder",
@@ -40,15 +40,21 @@ def new(path: Path, template: str) -> None:
 @click.option("--simulate", is_flag=True, help="A simulated participant instead of a rig.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the session.")
 @click.option("--participant", default="", help="One of the protocol's; the first if not stated.")
-@click.option("--session", "session_name", default="", help="One of the protocol's.")
+@click.option(
+    "--session", "session_name", default="", help="One of the protocol's; the first if not stated."
+)
 @click.option("--dry-run", is_flag=True, help="Print the timeline, and do nothing.")
 @click.option("--resume", is_flag=True, help="Go on with a session that was cut off.")
 @click.option("--page/--no-page", default=True, show_default=True, help="The operator's page.")
 @click.option("--open/--no-open", "open_it", help="Open the page in the browser.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Of the page.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Of the page; 0 takes any free one.  [default: 8770]",
+)
 @click.option("--at-once", is_flag=True, help="Do not wait for Start on the page.")
 @click.option("--headless", is_flag=True, help="No screen and no sound.")
-@click.option("--windowed", is_flag=True, help="The player in a window.")
+@click.option("--windowed", is_flag=True, help="The player in a window, not on the full screen.")
 @click.option("--seed", default=0, show_default=True, help="Who the simulated participant is.")
 @click.option("--effect", default=1.0, show_default=True, help="How much affect shows in them.")
 def run(
@@ -182,7 +188,7 @@ def _print_outcome(outcome: Any) -> int:
     return 0 if outcome.reason == "finished" and not bad else 1
 
 
-@session.command()
+@session.command(short_help="Compute every prediction and decision again.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--decoder", type=click.Path(path_type=Path), help="Where it lies now, if moved.")
 @click.option(
@@ -213,7 +219,7 @@ def verify(folder: Path, decoder: Path | None, stimuli: tuple[Path, ...], as_jso
     return 0 if check.passed else 1
 
 
-@session.command()
+@session.command(short_help="Write the report of a session, an HTML file.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--decoder", type=click.Path(path_type=Path), help="Where it lies now, if moved.")
 @click.option("--unblind", is_flag=True, help="Show the arm of a blinded session.")

@@ -20,7 +20,12 @@ from physioemo.experiments.session.decisions import (
     LatestPrediction,
 )
 from physioemo.experiments.session.declaration import Stimulus
-from physioemo.experiments.session.floor import Floor, LostTrialError, lsl_seconds
+from physioemo.experiments.session.floor import (
+    Floor,
+    LostTrialError,
+    UnshownTrialError,
+    lsl_seconds,
+)
 from physioemo.experiments.session.folder import SessionFolder
 from physioemo.experiments.session.hearing import Heard, PredictionEar
 from physioemo.experiments.session.last_trial import LastTrial, summary_of, trial_predictions
@@ -38,7 +43,7 @@ from physioemo.store import open_recording
 __all__ = ["Conductor"]
 
 _LATE_SECONDS = 0.4
-_FIND_SECONDS = 60.0
+_FIND_SECONDS = 180.0
 
 
 class Conductor:
@@ -177,6 +182,16 @@ class Conductor:
             self.outlet.send("trial_lost", trial=step.trial, reason=str(error))
             self.floor.problem(f"trial {step.trial} is lost: {error}")
             return
+        except UnshownTrialError as error:
+            # One that the operator left out is done; one that the session's end cut off is not.
+            self.folder.note(what="unshown", step=step.index, trial=step.trial)
+            self.outlet.send(
+                "trial_unshown",
+                trial=step.trial,
+                reason=str(error),
+                left_out=not self.floor.reason,
+            )
+            self._say(f"trial {step.trial} is not shown: {error}")
         if self.floor.reason:
             return
         self.folder.note(
@@ -205,7 +220,8 @@ class Conductor:
         decision = self._decide("decision", inputs)
         if decision.action == "stop":
             self.floor.reason = f"ended by the policy: {decision.reason}"
-        elif decision.action == "skip":
+            raise UnshownTrialError(self.floor.reason)
+        if decision.action == "skip":
             self._say(f"trial {trial} is left out: {decision.reason}")
         else:
             stimulus = decision.stimulus or step.stimulus
@@ -219,8 +235,7 @@ class Conductor:
         trial = step.trial or 0
         self.floor.begin_trial()
         self._trial_now = trial
-        for item in step.before:
-            self.floor.show(item)
+        self.floor.show_before(step.before)
         shown = next(s for s in self.protocol.stimuli if s.id == stimulus)
         self.floor.phase(
             step.kind,
@@ -235,6 +250,8 @@ class Conductor:
             watch=self._watch(step, stimulus),
             answers=self._simulated_pointing(shown),
         )
+        if self.floor.reason:
+            raise LostTrialError("the session ended while it was shown")
         bounds = (start + self._window_seconds, stop)
         self.floor.phase("rating" if step.ratings else "rest", step=step)
         given: dict[str, float] = {}

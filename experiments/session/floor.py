@@ -4,7 +4,7 @@ The conductor says what is shown; here it is shown to its end, whatever happens 
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from physioemo.errors import StreamError
@@ -13,13 +13,17 @@ from physioemo.experiments.session.hearing import Heard, PredictionEar
 from physioemo.experiments.session.messages import EventEar, EventOutlet
 from physioemo.experiments.session.plan import PlannedStep
 
-__all__ = ["Floor", "LostTrialError", "lsl_seconds"]
+__all__ = ["Floor", "LostTrialError", "UnshownTrialError", "lsl_seconds"]
 
 _TURN_SECONDS = 0.02
 
 
 class LostTrialError(Exception):
-    """A trial that cannot be used: the player or the recording was cut off."""
+    """A trial that cannot be used: the player, the recording or the session was cut off."""
+
+
+class UnshownTrialError(Exception):
+    """A trial that was ended before it was shown; the text says why."""
 
 
 def lsl_seconds() -> float:
@@ -142,6 +146,24 @@ class Floor:
             if (self.skip or self.reason) and not asked:
                 player.stop()
                 asked = True
+
+    def show_before(self, items: Iterable[Mapping[str, Any]]) -> None:
+        """Show what comes before a trial: the operator may still leave it out, or end all.
+
+        Raises
+        ------
+        UnshownTrialError
+            If so.
+        """
+        is_left_out = False
+        try:
+            for item in items:
+                self.show(item)
+                is_left_out |= self.skip
+        except KeyboardInterrupt:
+            self.reason = self.reason or "stopped"
+        if self.reason or is_left_out:
+            raise UnshownTrialError(self.reason or "left out by the operator")
 
     def _revive_player(self, text: str) -> None:
         self.problem(f"{text}; it is started again")

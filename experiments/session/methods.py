@@ -10,6 +10,8 @@ from physioemo.experiments.session.verify import SessionCheck
 
 __all__ = ["methods_paragraph"]
 
+_LETTERS = ("eeg", "eog", "emg", "ecg", "eda")
+
 
 def methods_paragraph(story: SessionStory, protocol: Protocol, check: SessionCheck | None) -> str:
     """Return sentences that a paper can take as they are.
@@ -87,14 +89,17 @@ def _streams(story: SessionStory) -> str:
             # A continuous rating has its own sentence.
             if described.sfreq > 0 and described.modality != "continuous_rating":
                 n = len(described.ch_names)
-                parts.append(
-                    f"{described.modality} ({plural(n, 'channel')}, {described.sfreq:g} Hz)"
-                )
-    return (
-        f"{'; '.join(parts)} were recorded with Lab Streaming Layer on one clock."
-        if parts
-        else "No regular stream was recorded."
-    )
+                what = _in_words(described.modality)
+                parts.append(f"{what} ({plural(n, 'channel')}, {described.sfreq:g} Hz)")
+    if not parts:
+        return "No regular stream was recorded."
+    listed = "; ".join(parts)
+    return f"{listed[0].upper()}{listed[1:]} were recorded with Lab Streaming Layer on one clock."
+
+
+def _in_words(modality: str) -> str:
+    """Return a modality as it stands in a sentence."""
+    return modality.upper() if modality in _LETTERS else modality.replace("_", " ")
 
 
 def _decoder(story: SessionStory) -> str:

@@ -239,7 +239,9 @@ def new_protocol(path: str | Path, *, template: str = "steer-arousal") -> None:
         with path.open("xb") as file, TEMPLATES[template].open("rb") as source:
             shutil.copyfileobj(source, file)
     except FileExistsError:
-        raise CallError(f"found that {path} exists, expected a new file") from None
+        raise CallError(
+            f"found that {path} exists, expected a new file; choose another name"
+        ) from None
     except OSError as error:
         raise CallError(
             f"found that {path} cannot be written ({error.strerror}), expected a writable place"

@@ -102,7 +102,8 @@ def _banners(story: SessionStory) -> Iterator[str]:
 
 
 def _verdict(story: SessionStory, check: SessionCheck) -> Iterator[Note]:
-    usable, shown = len(story.usable), sum(t.kind == "trial" for t in story.trials.values())
+    usable = len(story.usable)
+    shown = sum(t.kind == "trial" and not t.left_out for t in story.trials.values())
     tone = "good" if story.reason == "finished" and usable == shown else "warning"
     yield Note(
         f"The session ended: {story.reason}. {usable} of {plural(shown, 'trial')} can be used.",
@@ -169,7 +170,8 @@ def _trial_row(trial: TrialStory, dimensions: Sequence[str]) -> tuple[str, ...]:
     pair = [number_text(trial.evokes.get(d), 1) for d in ("valence", "arousal")]
     said = [number_text(probability.get(d)) for d in ("valence", "arousal")]
     rated = [number_text(trial.ratings.get(d), 0) for d in dimensions]
-    why = f"LOST: {trial.lost}" if trial.lost else trial.decided or trial.kind
+    out = f"left out: {trial.left_out}" if trial.left_out else ""
+    why = f"LOST: {trial.lost}" if trial.lost else out or trial.decided or trial.kind
     name = trial.stimulus or "not shown"
     return (str(trial.trial), name, ", ".join(pair), ", ".join(said), str(n_used), *rated, why)
 

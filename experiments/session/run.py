@@ -36,7 +36,8 @@ from physioemo.store import open_recording
 
 __all__ = ["SessionOptions", "SessionOutcome", "run_session"]
 
-_FIND_SECONDS = 60.0
+# On a busy computer programs are slow to begin; one that has ended is told at once.
+_FIND_SECONDS = 180.0
 _SETTLE_SECONDS = 1.0
 # A playlist may only ask for ratings of what it shows.
 _SOUNDING = ("video", "sound")
@@ -296,6 +297,8 @@ def _standing(
         elif line["what"] == "begun" and line["trial"] is not None:
             # A trial that was cut off has been seen: it is not shown again.
             next_step = line["step"] + 1
+        elif line["what"] == "unshown":
+            next_step = line["step"]
     return tuple(s for s in steps if s.index >= next_step), policy, person, ratings, last
 
 

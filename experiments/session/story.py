@@ -44,6 +44,10 @@ class TrialStory:
         What was answered.
     lost : str
         Why it cannot be used; empty if it can.
+    shown : bool
+        Whether its stimulus was announced.
+    left_out : str
+        Why the policy or the operator left it out; empty if they did not.
     """
 
     trial: int
@@ -55,6 +59,8 @@ class TrialStory:
     summary: dict[str, Any] = field(default_factory=dict)
     ratings: dict[str, float] = field(default_factory=dict)
     lost: str = ""
+    shown: bool = False
+    left_out: str = ""
 
 
 @dataclass
@@ -68,7 +74,7 @@ class SessionStory:
     sessions : tuple of Session
         Its recordings, ready to be drawn.
     trials : dict of int to TrialStory
-        By number.
+        By number: those that were shown, lost or left out, not those that were never reached.
     calibrations, refits : list of dict
         What each rating taught, and what came of fitting the last layer.
     continuous : list of ContinuousTrace
@@ -138,6 +144,8 @@ def tell_story(path: str | Path, *, blinded: bool = False) -> SessionStory:
         _hear(story, session, blinded)
         _measure(story, session.recording)
         story.continuous += read_traces(session)
+    reached = (t for t in story.trials.values() if t.shown or t.lost or t.left_out)
+    story.trials = {t.trial: t for t in reached}
     return story
 
 
@@ -170,15 +178,20 @@ def _hear_of_trial(trial: TrialStory, content: Mapping[str, Any], blinded: bool)
     if event == "decision":
         reason = str(content["action"]["reason"])
         trial.decided = _HIDDEN if blinded else reason
+        if content["action"]["action"] == "skip":
+            trial.left_out = trial.decided
     elif event == "phase" and content["phase"] in ("trial", "practice"):
         trial.kind, trial.block = content["phase"], content["block"]
         trial.stimulus, trial.evokes = content["stimulus"], content.get("evokes", {})
+        trial.shown = True
     elif event == "trial_summary":
         trial.summary = content["summary"]
     elif event == "rated":
         trial.ratings = content["values"]
     elif event == "trial_lost":
         trial.lost = content["reason"]
+    elif event == "trial_unshown" and content["left_out"]:
+        trial.left_out = content["reason"]
 
 
 def _notes(session: Session) -> list[tuple[float, str]]:

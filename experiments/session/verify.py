@@ -162,11 +162,21 @@ def verify_session(
         else:
             check.gaps.append(f"{name} has no predictions")
         chain.follow(name, recording)
-    begun = {line["trial"] for line in folder.progress() if line["what"] == "begun"}
-    lacking = sorted(t for t in begun if t and t not in chain.trials)
+    lacking = sorted(_shown_trials(folder) - chain.trials)
     if lacking:
         check.gaps.append(f"no recording holds the trials {', '.join(map(str, lacking))}")
     return check
+
+
+def _shown_trials(folder: SessionFolder) -> set[int]:
+    """Return the trials that were begun, and not ended before anything of them was shown."""
+    begun: set[int] = set()
+    for line in folder.progress():
+        if line.get("trial") and line["what"] == "begun":
+            begun.add(line["trial"])
+        elif line["what"] == "unshown":
+            begun.discard(line["trial"])
+    return begun
 
 
 def _decoders(folder: SessionFolder, first: str | Path) -> dict[str, Decoder | FusedDecoder]:

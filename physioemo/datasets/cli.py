@@ -25,11 +25,13 @@ def list_rows() -> None:
         click.echo(f"  licence: {row.licence}\n  obtain:  {row.obtain}\n  files:   {expected}")
 
 
-@datasets.command()
+@datasets.command(short_help="Write synthetic files in the format of a data set.")
 @click.argument("name")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--subjects", default=2, show_default=True, type=click.IntRange(min=1))
-@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--subjects", default=2, show_default=True, type=click.IntRange(min=1), help="How many people."
+)
+@click.option("--seed", default=0, show_default=True, help="Same seed, same files.")
 @click.option("--effect", default=1.0, show_default=True, help="Size of the planted effect.")
 @click.option("--full-size", is_flag=True, help="As large as the published files.")
 def fake(name: str, folder: Path, subjects: int, seed: int, effect: float, full_size: bool) -> None:

@@ -3,16 +3,17 @@
 import secrets
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from physioemo.acquisition import recorder_threads
-from physioemo.acquisition.lsl import find_streams, open_inlet, pull
+from physioemo.acquisition.lsl import describe, find_streams, open_inlet, pull
 from physioemo.acquisition.recorder import record
 from physioemo.acquisition.recorder_threads import StreamTap
 from physioemo.acquisition.status import ReturnNotices
-from physioemo.acquisition.stream_return import ReturnWatch, find_return
+from physioemo.acquisition.stream_return import ReturnWatch, find_return, find_same_return
 from tests.lsl import producing
 from tests.lsl import wait_until as _until
 from tests.streams import eeg_description
@@ -52,6 +53,22 @@ def test_the_same_connection_is_no_return_and_another_one_is_opened():
         assert len(known) == 2
         assert len(pull(inlet, timeout_seconds=30.0)[1])
         inlet.close_stream()
+
+
+def test_a_decoder_takes_the_stream_that_came_back_as_it_was_and_no_other():
+    described = eeg_description(source_id="decoder-return")
+    with producing(described, _counting):
+        info = find_streams(["source_id='decoder-return'"], timeout_seconds=30)[0]
+        inlet, full = open_inlet(info, recover=False)
+        was, known = describe(full), {full.uid()}
+        inlet.close_stream()
+    with producing(replace(described, sfreq=500.0), _counting):
+        _until(lambda: find_same_return(was, known) is not None or len(known) == 2)
+        assert len(known) == 2  # seen, and left alone
+    with producing(described, _counting):
+        found = _until(lambda: find_same_return(was, known))
+        assert len(known) == 3 and len(pull(found, timeout_seconds=30.0)[1])
+        found.close_stream()
 
 
 def test_without_a_source_id_nothing_is_taken_for_the_same():

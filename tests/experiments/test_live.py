@@ -12,10 +12,11 @@ from physioemo.acquisition.lsl import make_outlet, push
 from physioemo.acquisition.recorder import record
 from physioemo.acquisition.replay import replay
 from physioemo.errors import AmbiguousStreamError, NoStreamError, StreamDescriptionError
+from physioemo.experiments import live
 from physioemo.experiments.live import run_live
 from physioemo.experiments.live_decoding import LiveDecoding
 from physioemo.experiments.training import untrained_decoder
-from tests.lsl import producing
+from tests.lsl import producing, wait_until
 from tests.simulated import simulated_recording
 from tests.streams import eeg_description
 
@@ -121,6 +122,42 @@ def test_a_stream_that_falls_silent_is_not_believed_and_believed_again_when_it_i
     assert 0 <= said[5].time_seconds - said[4].time_seconds < 0.5
     assert summary.n_segments == 2 and summary.n_abstained == 2
     assert "silent for" in notices[0] and notices[-1].endswith("is back")
+
+
+def test_a_stream_that_is_back_while_its_old_connection_brings_nothing_is_decoded(
+    decoder, monkeypatch
+):
+    said, notices, inlets, real = [], [], [], live.pull
+    noise, is_back = np.random.default_rng(0), threading.Event()
+
+    def half_dead(inlet, **options):
+        inlets.extend([inlet] if inlet not in inlets else [])
+        values, stamps = real(inlet, **options)
+        n = 0 if is_back.is_set() and inlet is inlets[0] else len(stamps)
+        return values[:n], stamps[:n]
+
+    def produced():
+        one = eeg_description(32, ch_names=decoder.ch_names, source_id="goes-and-comes-back")
+        for until in (lambda: len(said) >= 3, lambda: len(inlets) == 2 and done.is_set()):
+            with producing(one, lambda i: noise.normal(0, 9, (len(i), 32)).astype(np.float32)):
+                wait_until(until)
+            is_back.set()
+
+    monkeypatch.setattr(live, "pull", half_dead)
+    done, producer = threading.Event(), threading.Thread(target=produced)
+    producer.start()
+    run_live(
+        decoder,
+        predicates=("source_id='goes-and-comes-back'",),
+        find_seconds=30.0,
+        duration_seconds=90,
+        should_stop=lambda: len(inlets) == 2 and not said[-1].abstain,
+        on_prediction=lambda prediction, latency: said.append(prediction),
+        on_notice=notices.append,
+    )
+    done.set()
+    producer.join()
+    assert len(inlets) == 2 and "EEG came back" in notices and not said[-1].abstain
 
 
 def test_a_stream_begins_from_rest_when_the_recorder_has_it_again(decoder):

@@ -294,6 +294,31 @@ def test_an_offset_of_a_slow_answer_is_not_believed_and_that_of_another_clock_is
     assert offsets == [5.0, 5.0, 5.0, 5.0, 5.0003, 9.0]
 
 
+def test_an_inlet_goes_on_with_the_stream_that_came_back_under_another_connection(monkeypatch):
+    closed = []
+    old, new = (
+        SimpleNamespace(info=lambda: SimpleNamespace(uid=lambda: "a"), close_stream=closed.append)
+        for _ in range(2)
+    )
+    old.close_stream = lambda: closed.append("old")
+    now = SimpleNamespace(seconds=0.0)
+    clock = SimpleNamespace(monotonic=lambda: now.seconds)
+    rows = {id(old): 0, id(new): 3}
+    monkeypatch.setattr(clocked_inlet, "time", clock)
+    monkeypatch.setattr(clocked_inlet, "clock_offset", lambda *_, **options: (0.0, 1.0, 1e-4))
+    monkeypatch.setattr(
+        clocked_inlet,
+        "pull",
+        lambda inlet, **options: (np.ones((rows[id(inlet)], 4)), np.ones(rows[id(inlet)])),
+    )
+    monkeypatch.setattr(clocked_inlet, "find_same_return", lambda *_: new)
+    ear = clocked_inlet.ClockedInlet(old, eeg_description())
+    assert not len(ear.pull()[1]) and ear.inlet is old
+    now.seconds = 1.6
+    ear.pull()
+    assert closed == ["old"] and len(ear.pull()[1]) == 3
+
+
 def test_the_stream_of_quality_is_the_same_for_the_eeg_alone(source, decoder):
     alone = quality_description(untrained_decoder(source))
     assert alone.ch_names == (*QUALITY_CHANNELS, *decoder.ch_names)
