@@ -1,6 +1,7 @@
 """The command line: a table of commands, each loaded when it is called."""
 
 import difflib
+import os
 import signal
 import sys
 from collections.abc import Iterable
@@ -111,6 +112,20 @@ def cli(ctx: click.Context, debug: bool) -> None:
     ctx.obj = {"debug": debug}
 
 
+def _speak(stream: Any) -> None:
+    """Set how text is written: no letter stops a session, and files and programs get UTF-8.
+
+    Windows would give them its code page, in which JSON is none, unless one is asked for.
+    """
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is None:
+        return
+    is_free = sys.platform == "win32" and "PYTHONIOENCODING" not in os.environ
+    if is_free and not stream.isatty():
+        reconfigure(encoding="utf-8")
+    reconfigure(errors="replace")
+
+
 def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
@@ -130,8 +145,7 @@ def _sentence(error: Exception) -> str:
 def main(args: Iterable[str] | None = None) -> None:
     """Run the command line: exit code 0 done, 1 the work failed, 2 the call was wrong."""
     for stream in (sys.stdout, sys.stderr):
-        # A Windows console of another code page must not stop a session over one letter.
-        getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
+        _speak(stream)
     arguments = list(args) if args is not None else sys.argv[1:]
     # A polite end from a supervisor is treated as Ctrl-C: recordings are sealed. Shells start
     # background commands with Ctrl-C ignored; scripts still stop a recorder by that signal.

@@ -101,7 +101,13 @@ class PlayerProcess:
         """
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(  # noqa: S603 -- our own program
-            self.command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8"
+            self.command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            encoding="utf-8",
+            errors="replace",  # the log of a C library is in any encoding
         )
         log = threading.Thread(target=self._read_log, args=(self._process.stderr,), daemon=True)
         events = threading.Thread(target=self._read_events, args=(self._process, log), daemon=True)
