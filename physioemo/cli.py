@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from physioemo import __version__
+from physioemo.console_window import heed_closed_window
 from physioemo.errors import PhysioEmoError
 
 __all__ = ["COMMANDS", "cli", "main"]
@@ -151,10 +152,11 @@ def main(args: Iterable[str] | None = None) -> None:
     # background commands with Ctrl-C ignored; scripts still stop a recorder by that signal.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
-    # So is a window that is closed (SIGHUP; SIGBREAK on Windows), unless 'nohup' says to go on.
+    # So is a window that is closed, unless 'nohup' says to go on, and Ctrl-Break on Windows.
     for name in ("SIGHUP", "SIGBREAK"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:
             signal.signal(getattr(signal, name), _interrupt)
+    heed_closed_window()
     try:
         code = cli.main(arguments, prog_name="physioemo", standalone_mode=False)
     except click.ClickException as error:

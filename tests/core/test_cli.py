@@ -135,6 +135,7 @@ def test_on_windows_files_and_programs_get_utf8_and_no_letter_stops_a_command(
     if asked_for:
         monkeypatch.setenv("PYTHONIOENCODING", asked_for)
     monkeypatch.setattr("physioemo.cli.signal.signal", lambda *_: None)
+    monkeypatch.setattr("physioemo.cli.heed_closed_window", lambda: None)
     monkeypatch.setattr("physioemo.cli.cli.main", lambda *_, **__: print("5 µV → Ω", end=""))
     with pytest.raises(SystemExit) as ended:
         main([])
