@@ -88,7 +88,7 @@ def publish(
 
     outlets = {key: outlet_of(key) for key in descriptions}
     _wait_for_consumers(outlets, wait_seconds, should_stop)
-    n_pushed, began, base, first = 0, time.monotonic(), pylsl.local_clock(), None
+    n_pushed, began, base, first = 0, time.perf_counter(), pylsl.local_clock(), None
     for block in blocks:
         first = block.start_seconds if first is None else first
         for at, key, signal, stamps in _chunks(block, CHUNK_SECONDS * max(1.0, speed)):
@@ -103,7 +103,7 @@ def publish(
         on_progress(block.stop_seconds - first)
     if any(outlet.have_consumers() for outlet in outlets.values()):
         # liblsl drops what is still in its send buffers when an outlet goes.
-        _sleep_until(time.monotonic() + _GRACE_SECONDS, should_stop)
+        _sleep_until(time.perf_counter() + _GRACE_SECONDS, should_stop)
     return n_pushed
 
 
@@ -167,5 +167,5 @@ def _chunks(
 
 
 def _sleep_until(due: float, should_stop: Callable[[], bool]) -> None:
-    while (left := due - time.monotonic()) > 0 and not should_stop():
+    while (left := due - time.perf_counter()) > 0 and not should_stop():
         time.sleep(min(left, 0.1))

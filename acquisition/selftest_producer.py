@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from physioemo.acquisition.skewed_clock import ClockSkew
+from physioemo.acquisition.skewed_clock import ClockSkew, true_seconds
 from physioemo.description import StreamDescription
 
 __all__ = ["Plan", "describe_plan", "main", "outside_gaps", "sample_values"]
@@ -119,7 +119,7 @@ def _read_zero() -> float:
 def _elapsed(plan: Plan, zero: float) -> float:
     """Return the true seconds since second 0, from the skewed clock of this process."""
     ahead = plan.skew.read(zero, plan.origin_seconds)
-    return (time.monotonic() - ahead) / (1 + 1e-6 * plan.skew.drift_ppm)
+    return (true_seconds() - ahead) / (1 + 1e-6 * plan.skew.drift_ppm)
 
 
 def _send(plan: Plan, outlet: Any, zero: float) -> None:

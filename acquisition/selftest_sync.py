@@ -128,7 +128,8 @@ class _Stage:
         config = folder / "lsl_api.cfg"
         config.write_text(
             f"[lab]\nSessionID = selftest-{self.token}\n"
-            "[multicast]\nResolveScope = link\n[log]\nlevel = -3\n"
+            "[multicast]\nResolveScope = link\n[log]\nlevel = -3\n",
+            encoding="utf-8",
         )
         self.session = {"LSLAPICFG": str(config)}
 
@@ -180,6 +181,8 @@ class _Stage:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         self.running.append(process)
         return process

@@ -154,7 +154,9 @@ class ClockSkew:
 
 def true_seconds() -> float:
     """Return the computer's own monotonic clock, which is LSL's here where nothing is skewed."""
-    return time.clock_gettime(time.CLOCK_MONOTONIC) if sys.platform != "win32" else time.monotonic()
+    if sys.platform == "win32":
+        return time.perf_counter()  # time.monotonic() is another clock there, of 16 ms steps
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def why_no_skew() -> str:
@@ -179,7 +181,7 @@ def build_library(folder: Path) -> Path:
         If it cannot be built here.
     """
     source, library = folder / "skewed_clock.c", folder / "skewed_clock.so"
-    source.write_text(_SOURCE)
+    source.write_text(_SOURCE, encoding="utf-8")
     command = [_compiler() or "cc", "-O2", "-fPIC", "-shared", "-o", str(library), str(source)]
     done = subprocess.run([*command, "-ldl", "-lm"], capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:

@@ -119,9 +119,9 @@ def _pattern(size: tuple[int, int], rate_hz: float) -> Iterator[Picture]:
             f"found a test pattern of {width}x{height}, expected at least {4 * _N_BITS}x"
             f"{4 * _BAR_SHARE} pixels"
         )
-    began, number = time.monotonic(), 0
+    began, number = time.perf_counter(), 0
     while True:
-        time.sleep(max(0.0, began + number / rate_hz - time.monotonic()))
+        time.sleep(max(0.0, began + number / rate_hz - time.perf_counter()))
         grey = np.full((height, width), 110, np.uint8)
         x = number * 4 % width
         grey[:, x : x + 8] = 200

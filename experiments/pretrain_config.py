@@ -87,7 +87,7 @@ def read_plan(path: str | Path) -> tuple[PretrainPlan, DataChoice]:
     if not path.is_file():
         raise RecordingNotFoundError(f"found no file at {path}, expected a TOML file")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CallError(f"found {path} that is no TOML ({error}), expected a plan") from error
     try:

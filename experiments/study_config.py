@@ -231,7 +231,7 @@ def read_study(
     """
     path = _file(Path(path))
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CallError(f"found {path} that is no TOML ({error}), expected a study") from error
     try:

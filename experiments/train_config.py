@@ -100,7 +100,7 @@ def read_train_file(path: str | Path) -> dict[str, Any]:
             "check the path"
         )
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CallError(f"found {path} that is no TOML ({error}), expected settings") from error
     try:

@@ -277,7 +277,7 @@ def _of_table(table: Path) -> dict[str, Path]:
 
 def _toml_rows(table: Path) -> list[tuple[str, str]]:
     try:
-        content: dict[str, Any] = tomllib.loads(table.read_text(encoding="utf-8"))
+        content: dict[str, Any] = tomllib.loads(table.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CallError(
             f"found {table} that is no TOML ({error}), expected rows such as "

@@ -1,6 +1,7 @@
 """The command line: a table of commands, each loaded when it is called."""
 
 import difflib
+import os
 import signal
 import sys
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from physioemo import __version__
+from physioemo.console_window import heed_closed_window
 from physioemo.errors import PhysioEmoError
 
 __all__ = ["COMMANDS", "cli", "main"]
@@ -111,6 +113,20 @@ def cli(ctx: click.Context, debug: bool) -> None:
     ctx.obj = {"debug": debug}
 
 
+def _speak(stream: Any) -> None:
+    """Set how text is written: no letter stops a session, and files and programs get UTF-8.
+
+    Windows would give them its code page, in which JSON is none, unless one is asked for.
+    """
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is None:
+        return
+    is_free = sys.platform == "win32" and "PYTHONIOENCODING" not in os.environ
+    if is_free and not stream.isatty():
+        reconfigure(encoding="utf-8")
+    reconfigure(errors="replace")
+
+
 def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
@@ -130,17 +146,17 @@ def _sentence(error: Exception) -> str:
 def main(args: Iterable[str] | None = None) -> None:
     """Run the command line: exit code 0 done, 1 the work failed, 2 the call was wrong."""
     for stream in (sys.stdout, sys.stderr):
-        # A Windows console of another code page must not stop a session over one letter.
-        getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
+        _speak(stream)
     arguments = list(args) if args is not None else sys.argv[1:]
     # A polite end from a supervisor is treated as Ctrl-C: recordings are sealed. Shells start
     # background commands with Ctrl-C ignored; scripts still stop a recorder by that signal.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
-    # So is a window that is closed (SIGHUP; SIGBREAK on Windows), unless 'nohup' says to go on.
+    # So is a window that is closed, unless 'nohup' says to go on, and Ctrl-Break on Windows.
     for name in ("SIGHUP", "SIGBREAK"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) == signal.SIG_DFL:
             signal.signal(getattr(signal, name), _interrupt)
+    heed_closed_window()
     try:
         code = cli.main(arguments, prog_name="physioemo", standalone_mode=False)
     except click.ClickException as error:

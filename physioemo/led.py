@@ -1,14 +1,19 @@
 """A program that another one leads: it goes when its leader goes."""
 
+import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
-__all__ = ["RECORDED_AGAIN", "RESTART", "Leader", "led_option"]
+__all__ = ["RECORDED_AGAIN", "RESTART", "Leader", "led_option", "told_lines"]
+
+_LOOK_SECONDS = 0.02
 
 RESTART = "restart"
 """What a leader says to a decoder that is to begin from rest; with a stream's name, that stream."""
@@ -38,11 +43,43 @@ class Leader:
         return tuple(self._restarts.popleft() for _ in range(len(self._restarts)))
 
     def _listen(self) -> None:
-        while line := sys.stdin.readline():
-            word, _, name = line.strip().partition(" ")
+        for line in told_lines():
+            word, _, name = line.decode("utf-8", "replace").strip().partition(" ")
             if word == RESTART:
                 self._restarts.append(name)
         self.gone.set()
+
+
+def told_lines(descriptor: int = 0) -> Iterator[bytes]:
+    """Yield the lines that a leader writes, as they come, until it is gone.
+
+    Unbuffered: a buffer's lock, held by a waiting thread, would hinder Python's end.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of the pipe; standard input by default.
+    """
+    rest = b""
+    try:
+        while block := _next_block(descriptor):
+            *lines, rest = (rest + block).split(b"\n")
+            yield from lines
+    except OSError:
+        return  # closed, or broken by the end of the leader
+
+
+def _next_block(descriptor: int) -> bytes:
+    if sys.platform == "win32":
+        # A read that waits there holds up whoever asks about the pipe meanwhile; libraries such
+        # as OpenBLAS do so while they are loaded (github.com/numpy/numpy/issues/24290).
+        import _winapi
+        import msvcrt
+
+        pipe = msvcrt.get_osfhandle(descriptor)
+        while not _winapi.PeekNamedPipe(pipe)[0]:
+            time.sleep(_LOOK_SECONDS)
+    return os.read(descriptor, 65536)
 
 
 def led_option(function: Any) -> Any:

@@ -86,9 +86,8 @@ def physioemo():
 
     def run(*args, timeout=300, check=None, **options):
         command = [sys.executable, "-m", "physioemo", *map(str, args)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout, cwd=ROOT, **options
-        )
+        options = {"encoding": "utf-8", "timeout": timeout, "cwd": ROOT} | options
+        done = subprocess.run(command, capture_output=True, **options)
         if check is not None:
             assert done.returncode == check, done.stdout + done.stderr
         assert "Traceback" not in done.stderr

@@ -101,7 +101,13 @@ class PlayerProcess:
         """
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(  # noqa: S603 -- our own program
-            self.command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8"
+            self.command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            encoding="utf-8",
+            errors="replace",  # the log of a C library is in any encoding
         )
         log = threading.Thread(target=self._read_log, args=(self._process.stderr,), daemon=True)
         events = threading.Thread(target=self._read_events, args=(self._process, log), daemon=True)
@@ -244,7 +250,9 @@ class PlayerProcess:
             process.wait()
         for thread in self._threads:
             thread.join(_QUIT_SECONDS)
-        for stream in (process.stdin, process.stdout, process.stderr):
+        # A pipe that a program of the child still holds is read for ever, and cannot be closed.
+        is_held = any(thread.is_alive() for thread in self._threads)
+        for stream in (process.stdin, *(() if is_held else (process.stdout, process.stderr))):
             # What could not be sent to a dead child is still in its pipe's buffer.
             with contextlib.suppress(OSError):
                 stream and stream.close()

@@ -8,7 +8,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
 from physioemo.acquisition.player.answers import Answers, ToldAnswers
 from physioemo.acquisition.player.item import STIMULUS_KINDS, Item, make_item
@@ -21,6 +21,7 @@ from physioemo.acquisition.player.session import (
 )
 from physioemo.acquisition.player.stimulus_file import open_stimulus
 from physioemo.errors import CallError, PhysioEmoError
+from physioemo.led import told_lines
 
 __all__ = ["run_controlled"]
 
@@ -177,9 +178,7 @@ class _Inbox:
         self.on_feedback: Callable[..., None] = lambda value, is_volume: None
         self._commands: deque[dict[str, Any]] = deque()
         self._quit = threading.Event()
-        # Unbuffered: a buffer's lock, held by a waiting thread, would hinder Python's end.
-        stream = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 -- a descriptor
-        threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+        threading.Thread(target=self._read, daemon=True).start()
 
     def next(self) -> dict[str, Any] | None:
         """Return the next command, or None if there is none yet."""
@@ -203,12 +202,9 @@ class _Inbox:
                 return "stopped"
         return None
 
-    def _read(self, stream: IO[bytes]) -> None:
-        rest = b""
-        while block := stream.read(65536):
-            *lines, rest = (rest + block).split(b"\n")
-            for line in lines:
-                self._take(line)
+    def _read(self) -> None:
+        for line in told_lines():
+            self._take(line)
         self._quit.set()
 
     def _take(self, line: bytes) -> None:

@@ -342,6 +342,17 @@ def test_a_dead_player_is_noticed():
                 time.sleep(0.02)
 
 
+def test_a_pipe_that_another_program_still_holds_keeps_nobody_waiting(monkeypatch):
+    monkeypatch.setattr("physioemo.acquisition.player.controlled._QUIT_SECONDS", 0.2)
+    held = "import subprocess, sys, time; a = [sys.executable, '-c', 'import time; time.sleep(20)']"
+    player = PlayerProcess(headless=True)
+    player.command = [sys.executable, "-c", f"{held}; subprocess.Popen(a); time.sleep(60)"]
+    began = time.monotonic()
+    with pytest.raises(StreamError, match="found no sign of the stimulus player within 3 s"):
+        player.start(3.0)
+    assert time.monotonic() - began < 15.0
+
+
 def test_a_player_ends_with_its_leader():
     with PlayerProcess(headless=True) as player:
         player._process.stdin.close()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from physioemo.acquisition import selftest_sync
 from physioemo.acquisition.selftest_errors import Life, PulsedStream, judge
 from physioemo.acquisition.selftest_sync import default_streams, run_selftest
-from physioemo.acquisition.skewed_clock import ClockSkew, why_no_skew
+from physioemo.acquisition.skewed_clock import ClockSkew, true_seconds, why_no_skew
 from physioemo.clock import correct_time
 from physioemo.errors import CallError, StreamError
 from physioemo.store import open_recording
@@ -132,6 +133,16 @@ def test_pyxdf_says_the_same_where_it_is_right(selftest, tmp_path, name):
     (theirs,) = [s for s in loaded if s["info"]["name"][0] == name]
     ours = recording[name]["time"].values
     assert np.abs(theirs["time_stamps"] - ours).max() < 1e-4
+
+
+@pytest.mark.parametrize("platform", [sys.platform, "win32"])
+def test_the_true_clock_is_that_of_lsl(monkeypatch, platform):
+    from pylsl import local_clock
+
+    # On Windows time.monotonic() counts ticks of 16 ms and is another clock than LSL's.
+    monkeypatch.setattr("physioemo.acquisition.skewed_clock.time.monotonic", lambda: 0.0)
+    monkeypatch.setattr("physioemo.acquisition.skewed_clock.sys.platform", platform)
+    assert abs(true_seconds() - local_clock()) < 1e-3
 
 
 def test_too_short_a_test_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """The command line: quick, lazy, one sentence per error."""
 
+import io
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from physioemo.cli import COMMANDS
+from physioemo.cli import COMMANDS, main
 from physioemo.store import create_recording
 from tests.streams import eeg_stream, marker_stream
 
@@ -107,3 +108,37 @@ def test_an_unforeseen_error_is_a_sentence_and_debug_shows_the_traceback(tmp_pat
     assert quiet.returncode == 1 and "Traceback" not in quiet.stderr
     assert "an unforeseen error (ZeroDivisionError: boom)" in quiet.stderr
     assert "Traceback" in loud.stderr
+
+
+def windows_stream(is_console=False):
+    """Return standard output as Windows gives it to a program whose output goes to a file."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", newline="\n")
+    stream.isatty = lambda: is_console
+    return stream
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "is_console", "written"),
+    [
+        ("", False, "5 µV → Ω".encode()),  # JSON in a code page is no JSON
+        ("", True, b"5 \xb5V ? ?"),
+        ("cp1252", False, b"5 \xb5V ? ?"),
+    ],
+)
+def test_on_windows_files_and_programs_get_utf8_and_no_letter_stops_a_command(
+    monkeypatch, asked_for, is_console, written
+):
+    out = windows_stream(is_console)
+    monkeypatch.setattr("physioemo.cli.sys.platform", "win32")
+    monkeypatch.setattr("physioemo.cli.sys.stdout", out)
+    monkeypatch.delenv("PYTHONIOENCODING", raising=False)
+    if asked_for:
+        monkeypatch.setenv("PYTHONIOENCODING", asked_for)
+    monkeypatch.setattr("physioemo.cli.signal.signal", lambda *_: None)
+    monkeypatch.setattr("physioemo.cli.heed_closed_window", lambda: None)
+    monkeypatch.setattr("physioemo.cli.cli.main", lambda *_, **__: print("5 µV → Ω", end=""))
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    out.flush()
+    assert ended.value.code == 0
+    assert out.buffer.getvalue() == written

@@ -90,6 +90,15 @@ def test_a_port_that_is_taken_is_named():
             bind("127.0.0.1", port)
 
 
+def test_on_windows_no_second_program_can_take_the_port(monkeypatch):
+    asked = []
+    monkeypatch.setattr(socket.socket, "setsockopt", lambda *option: asked.append(option[1:3]))
+    with monkeypatch.context() as patched:
+        patched.setattr("physioemo.experiments.page.server.os.name", "nt")
+        bind("127.0.0.1", 0).close()
+    assert (socket.SOL_SOCKET, socket.SO_REUSEADDR) not in asked
+
+
 def test_view_listens_on_this_computer_alone_and_ends_by_ctrl_c(sine_recording):
     command = [sys.executable, "-m", "physioemo", "view", str(sine_recording.path), "--port", "0"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
