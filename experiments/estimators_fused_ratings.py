@@ -63,7 +63,9 @@ batch_size, learning_rate, weight_decay, label_smoothing, patience, device, seed
         """
         values = features_of(X, channel_mask, n_axes=self.n_axes)
         ratings = rating_values(y, len(values))
-        train, chosen = training_rows(len(values), groups, validation, seed=self.seed)
+        train, chosen = training_rows(
+            len(values), groups, validation, seed=self.seed, labels=ratings
+        )
         require_several_ratings(ratings[train])
         self.feature_shape_ = values.shape[1:]
         self.prior_, self.spread_ = float(ratings[train].mean()), float(ratings[train].std())

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from physioemo.errors import DataError
+from physioemo.experiments.disjoint import require_apart
 from physioemo.experiments.estimator_inputs import connectivity_tokens
 from physioemo.experiments.estimators import find_estimator
-from physioemo.experiments.folds import Fold, name_codes
+from physioemo.experiments.folds import Fold
 from physioemo.experiments.fused_modalities import axis_seconds
 from physioemo.experiments.protocols import find_protocol, split
 from physioemo.experiments.study_config import ModelChoice, Study
@@ -31,9 +32,8 @@ __all__ = [
     "StudyInputs",
     "feature_rows",
     "features_for",
+    "joined_data",
     "load_inputs",
-    "permuted_rows",
-    "permuted_targets",
     "shared_electrodes",
     "with_layout",
 ]
@@ -101,7 +101,8 @@ def load_inputs(study: Study) -> StudyInputs:
     Raises
     ------
     DataError
-        If the stores lack a family, do not fit together, or a training fold has one class only.
+        If the stores lack a family, do not fit together, a training fold has one class only, or
+        windows of two trials share samples across a split.
     CallError
         If the protocol does not fit the groups, or leakage is not allowed and a model reads a
         stimulus that is on both sides of a split, or has seen in pre-training what is tested.
@@ -118,7 +119,7 @@ def load_inputs(study: Study) -> StudyInputs:
         )
     for d in opened:
         _check_numbers(study, d)
-    data, is_joint = _joined(opened), study.target.kind == "joint"
+    data, is_joint = joined_data(opened), study.target.kind == "joint"
     inputs = StudyInputs(
         families=data.families,
         coords=data.coords,
@@ -134,6 +135,7 @@ def load_inputs(study: Study) -> StudyInputs:
     if is_joint:
         for column, name in enumerate(inputs.columns):
             require_two_classes(targets[:, column], inputs.classes_of(column), f"of {name}")
+    require_apart(inputs.groups, inputs.folds, study.protocol)
     _check_folds(inputs)
     if any(m.joint for m in study.models):
         _check_joint_folds(inputs)
@@ -205,7 +207,7 @@ def _read_families(model: ModelChoice, study: Study) -> set[str]:
     return {f.replace("-", "_") for f in names}
 
 
-def _joined(opened: Sequence[StudyData]) -> StudyData:
+def joined_data(opened: Sequence[StudyData]) -> StudyData:
     """Return the windows of several stores, on the channels that all of them have."""
     if len(opened) == 1:
         return opened[0]
@@ -372,35 +374,6 @@ def with_layout(model: ModelChoice, study: Study, inputs: StudyInputs) -> ModelC
 
 def _modalities(model: ModelChoice, study: Study) -> tuple[str, ...]:
     return tuple(model.options.get("families") or study.families)
-
-
-def permuted_targets(inputs: StudyInputs, column: int, permutation: int, seed: int) -> np.ndarray:
-    """Return targets permuted over the rated trials of each subject; windows stay together.
-
-    Trials of one subject are exchangeable if the features say nothing of the target, and each
-    subject keeps its shares of classes.
-    """
-    return inputs.targets[permuted_rows(inputs, column, permutation, seed), column]
-
-
-def permuted_rows(inputs: StudyInputs, column: int, permutation: int, seed: int) -> np.ndarray:
-    """Return from which window each takes its target when targets are permuted, (window,).
-
-    Parameters
-    ----------
-    inputs, column, permutation, seed
-        As for :func:`permuted_targets`.
-    """
-    rated = inputs.rated(column)
-    source = np.arange(len(rated))
-    generator = np.random.default_rng([seed, 7, column, permutation])
-    people, person = name_codes(inputs.groups.person)
-    _, trial = name_codes(inputs.groups.trial_id)
-    for k in range(len(people)):
-        rows = np.flatnonzero(rated & (person == k))
-        trials, first, inverse = np.unique(trial[rows], return_index=True, return_inverse=True)
-        source[rows] = rows[first][generator.permutation(len(trials))][inverse]
-    return source
 
 
 def protocol_line(study: Study) -> str:

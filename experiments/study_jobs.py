@@ -23,14 +23,15 @@ from physioemo.experiments.study_inputs import (
     FamilyRows,
     StudyInputs,
     feature_rows,
-    permuted_rows,
     with_layout,
 )
 from physioemo.experiments.study_joint import ALL_COLUMNS, permuted_for, rated_rows
 from physioemo.experiments.study_models import is_kept, keep_model
 from physioemo.experiments.study_order import ordered_options
+from physioemo.experiments.study_permuted import permuted_rows
 from physioemo.experiments.study_pieces import compute_piece, is_there, read_piece
 from physioemo.experiments.study_trust import Said, fold_promises, trust_parts
+from physioemo.experiments.study_validation import later_trials
 
 __all__ = [
     "TRUE_LABELS",
@@ -270,13 +271,16 @@ def _fit_arguments(
     ratings: np.ndarray | None,
     classes: Sequence[str],
 ) -> dict[str, Any]:
+    windows = inputs.groups.take(train)
+    later = later_trials(study.protocol, model.options, windows, y[train])
     fit = {
         "X": features[train],
         "y": y[train],
         "groups": _inner_groups(study, inputs, train),
         "classes": range(len(classes)) if classes else None,
-        "windows": inputs.groups.take(train),
+        "windows": windows,
         "ratings": None if ratings is None else ratings[train],
+        **({} if later is None else {"validation": later}),
     }
     if study.resample != "smote":
         return fit
@@ -315,7 +319,9 @@ def _resampled(
     x, y, seed = fit["X"], fit["y"], study.seed + fold
     rows, chosen = np.arange(len(x)), np.empty(0, int)
     if not all_rows:
-        rows, chosen = training_rows(len(x), fit["groups"], seed=seed)
+        rows, chosen = training_rows(
+            len(x), fit["groups"], fit.get("validation"), seed=seed, labels=y
+        )
     flat, classes = smote(x[rows].reshape(len(rows), -1), y[rows], seed=seed)
     values = np.concatenate([flat.reshape(-1, *x.shape[1:]), x[chosen]])
     held = np.arange(len(values)) >= len(flat)

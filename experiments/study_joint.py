@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from physioemo.experiments.folds import name_codes
 from physioemo.experiments.study_config import ModelChoice
-from physioemo.experiments.study_inputs import StudyInputs, permuted_targets
+from physioemo.experiments.study_inputs import StudyInputs
+from physioemo.experiments.study_permuted import permuted_source, permuted_targets
 
 __all__ = ["ALL_COLUMNS", "permuted_for", "permuted_together", "rated_rows"]
 
@@ -35,16 +35,9 @@ def permuted_together(inputs: StudyInputs, permutation: int, seed: int) -> np.nd
     -------
     ndarray, shape (window, dimension)
     """
-    y = inputs.targets.copy()
     rated = rated_rows(inputs, ALL_COLUMNS)
     generator = np.random.default_rng([seed, 7, len(inputs.columns), permutation])
-    people, person = name_codes(inputs.groups.person)
-    _, trial = name_codes(inputs.groups.trial_id)
-    for k in range(len(people)):
-        rows = np.flatnonzero(rated & (person == k))
-        trials, first, inverse = np.unique(trial[rows], return_index=True, return_inverse=True)
-        y[rows] = y[rows][first][generator.permutation(len(trials))][inverse]
-    return y
+    return inputs.targets[permuted_source(inputs, rated, inputs.targets, generator)]
 
 
 def permuted_for(

@@ -18,8 +18,9 @@ from physioemo.experiments.importance import (
     model_interactions,
 )
 from physioemo.experiments.study_config import Study
-from physioemo.experiments.study_inputs import StudyInputs, features_for, permuted_targets
+from physioemo.experiments.study_inputs import StudyInputs, features_for
 from physioemo.experiments.study_jobs import TRUE_LABELS, fit_folds, kind_of
+from physioemo.experiments.study_permuted import permuted_targets
 from physioemo.experiments.study_pieces import compute_piece, is_there, raise_error, read_piece
 
 __all__ = [
