@@ -1,13 +1,20 @@
 """Whether one model is better than another on the same subjects or folds, each with its n."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from physioemo.errors import CallError
 from physioemo.experiments.statistics import TestResult
 
-__all__ = ["compare_over_subjects", "corrected_resampled_t", "holm", "wilcoxon_over_subjects"]
+__all__ = [
+    "compare_over_folds",
+    "compare_over_subjects",
+    "corrected_resampled_t",
+    "holm",
+    "wilcoxon_over_subjects",
+]
 
 # Sums of the same numbers in another order: closer differences are none.
 _ROUNDING_DIGITS = 12
@@ -163,5 +170,43 @@ def compare_over_subjects(
         for name, values in scores.items()
         if name != reference
     }
+    adjusted = holm({name: test.p for name, test in tests.items()})
+    return {name: (test, adjusted[name]) for name, test in tests.items()}
+
+
+def compare_over_folds(
+    scores: Mapping[str, Sequence[float]],
+    reference: str,
+    n_train: np.ndarray,
+    n_test: np.ndarray,
+) -> dict[str, tuple[TestResult, float]]:
+    """Compare each model with one of them over the folds of one data set.
+
+    Parameters
+    ----------
+    scores : mapping of str to sequence of float, shape (fold,)
+        By model; NaN where a fold has no score, which leaves it out of both and is counted.
+    reference : str
+        The model that the others are compared with.
+    n_train, n_test : ndarray, shape (fold,)
+        As for :func:`corrected_resampled_t`.
+
+    Returns
+    -------
+    dict
+        For each other model :func:`corrected_resampled_t` of it and the reference, and the p-value
+        adjusted by :func:`holm`; none where fewer than two folds have both scores.
+    """
+    tests = {}
+    for name, values in scores.items():
+        if name == reference:
+            continue
+        first, second = np.asarray(values, float), np.asarray(scores[reference], float)
+        there = np.isfinite(first) & np.isfinite(second)
+        if there.sum() < 2:
+            continue
+        test = corrected_resampled_t(first[there], second[there], n_train[there], n_test[there])
+        missing = f", {int((~there).sum())} folds without both scores" if not there.all() else ""
+        tests[name] = replace(test, note=test.note + missing)
     adjusted = holm({name: test.p for name, test in tests.items()})
     return {name: (test, adjusted[name]) for name, test in tests.items()}

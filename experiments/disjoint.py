@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from physioemo.errors import CallError, DataError
-from physioemo.experiments.folds import name_codes, rows_by_subject, session_ranks
+from physioemo.experiments.folds import Fold, name_codes, rows_by_subject, session_ranks
 from physioemo.experiments.study_data import Groups
 
-__all__ = ["KINDS", "check_disjoint", "shared_samples"]
+__all__ = ["KINDS", "check_disjoint", "require_apart", "shared_samples"]
 
 KINDS = ("window", "trial", "session", "subject", "stimulus", "dataset", "time")
 _SHOWN = 3
@@ -80,6 +80,47 @@ def shared_samples(groups: Groups, train: np.ndarray, test: np.ndarray) -> np.nd
             to_last = np.abs(there[np.maximum(after - 1, 0)] - at)
             shared[mine] = np.minimum(to_next, to_last) < least
     return shared
+
+
+def require_apart(groups: Groups, folds: Sequence[Fold], protocol: str) -> None:
+    """Refuse folds of which windows of two trials share samples, as trials that overlap do.
+
+    Parameters
+    ----------
+    groups : Groups
+        Where each window comes from.
+    folds : sequence of (train, test)
+        Window indices.
+    protocol : str
+        Row of :data:`physioemo.experiments.protocols.PROTOCOLS`; nothing is asked of a leaky one.
+
+    Raises
+    ------
+    DataError
+        If a test window shares samples with a training window of its fold.
+    """
+    from physioemo.experiments.protocols import find_protocol
+
+    onset = groups.onset_seconds.astype(float)
+    if "window" not in find_protocol(protocol).disjoint or not np.isfinite(onset).all():
+        return
+    recording, trial = name_codes(_sessions(groups))[1], name_codes(groups.trial_id)[1]
+    order = np.lexsort((onset, recording))
+    first, second = order[:-1], order[1:]
+    close = onset[second] - onset[first] < groups.window_seconds * (1 - _ROUNDING)
+    close &= (recording[first] == recording[second]) & (trial[first] != trial[second])
+    if not close.any():
+        return  # windows of one trial stay on one side
+    at = int(np.flatnonzero(close)[0])
+    pair = " and ".join(str(groups.trial_id[rows[at]]) for rows in (first, second))
+    for k, (train, test) in enumerate(folds):
+        n = int(shared_samples(groups, train, test).sum())
+        if n:
+            raise DataError(
+                f"found {n} test windows in fold {k + 1} that share samples with training windows, "
+                f"since trials such as {pair} overlap in time, expected trials that do not; "
+                "correct the times of the trials and make the store anew"
+            )
 
 
 def _sessions(groups: Groups) -> np.ndarray:

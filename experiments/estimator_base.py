@@ -50,7 +50,9 @@ class StudyRegressor(RegressorMixin, StudyEstimator):
         """Return checked features and ratings, and which windows train and which choose."""
         values = features_of(X, channel_mask, n_axes=self.n_axes)
         ratings = rating_values(y, len(values))
-        train, chosen = training_rows(len(values), groups, validation, seed=self.seed)
+        train, chosen = training_rows(
+            len(values), groups, validation, seed=self.seed, labels=ratings
+        )
         require_several_ratings(ratings[train])
         self.feature_shape_ = values.shape[1:]
         return values, ratings, train, chosen
@@ -136,16 +138,20 @@ class StudyClassifier(ClassifierMixin, StudyEstimator):
             raise CallError(
                 f"found {len(np.asarray(y))} labels for {len(values)} windows, expected one each"
             )
-        train, chosen = self._rows(len(values), groups, validation)
+        names = np.asarray(y)
+        numbers = np.unique(names, return_inverse=True)[1] if names.ndim == 1 else None
+        train, chosen = self._rows(len(values), groups, validation, numbers)
         codes, self.classes_, self.columns_ = class_codes(y, train, classes)
         self.feature_shape_ = values.shape[1:]
         counts = np.bincount(codes[train], minlength=len(self.columns_))
         self.prior_ = counts / counts.sum()
         return values, codes, train, chosen[codes[chosen] >= 0]
 
-    def _rows(self, n_windows: int, groups: Any, validation: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows that train and those that choose."""
-        return training_rows(n_windows, groups, validation, seed=self.seed)
+    def _rows(
+        self, n_windows: int, groups: Any, validation: Any, labels: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows that train, with several classes if they can, and those that choose."""
+        return training_rows(n_windows, groups, validation, seed=self.seed, labels=labels)
 
     def _fit(
         self, values: np.ndarray, codes: np.ndarray, train: np.ndarray, chosen: np.ndarray

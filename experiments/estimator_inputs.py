@@ -66,7 +66,12 @@ def features_of(
 
 
 def training_rows(
-    n_windows: int, groups: Any = None, validation: Any = None, *, seed: int = 0
+    n_windows: int,
+    groups: Any = None,
+    validation: Any = None,
+    *,
+    seed: int = 0,
+    labels: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows that train and the rows that choose when to stop.
 
@@ -81,6 +86,8 @@ def training_rows(
         True where a window chooses; then groups are not needed.
     seed : int
         Which groups.
+    labels : ndarray, shape (window,) or (window, dimension), optional
+        Classes or ratings: groups are chosen so that training keeps several of them, if it can.
 
     Raises
     ------
@@ -105,7 +112,7 @@ def training_rows(
         raise CallError(
             f"found groups of shape {names.shape}, expected ({n_windows},); give one per window"
         )
-    return held_out_groups(names, share=_VALIDATION_SHARE, seed=seed)
+    return held_out_groups(names, share=_VALIDATION_SHARE, seed=seed, labels=labels)
 
 
 def class_codes(

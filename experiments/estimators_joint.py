@@ -38,7 +38,7 @@ class JointLabels:
                 f"found the class {labels.max()}, expected at most {n_classes - 1}; name all "
                 "classes"
             )
-        train, chosen = self._rows(len(values), groups, validation)
+        train, chosen = self._rows(len(values), groups, validation, labels)
         if groups is not None and validation is None and len(chosen):
             train, chosen = _answered(
                 labels, np.asarray(groups, object), (train, chosen), self.seed

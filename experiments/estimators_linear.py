@@ -12,6 +12,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
 
+from physioemo.errors import CallError
 from physioemo.experiments.estimator_base import StudyClassifier, StudyRegressor
 from physioemo.experiments.estimator_inputs import (
     Scaler,
@@ -30,6 +31,22 @@ __all__ = [
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _MOST_ITERATIONS = 2000
+
+
+def require_positive(name: str, values: Any) -> None:
+    """Refuse an option that is not made of positive numbers.
+
+    Raises
+    ------
+    CallError
+        If it is empty, or one of them is no number above 0.
+    """
+    listed = isinstance(values, list | tuple) and len(values) > 0
+    if not listed or not all(
+        isinstance(v, int | float) and not isinstance(v, bool) and 0 < v < np.inf for v in values
+    ):
+        found = values[0] if listed and len(values) == 1 else values
+        raise CallError(f"found {name} = {found!r}, expected numbers above 0; correct the option")
 
 
 @dataclass(frozen=True)
@@ -88,6 +105,10 @@ class PenaltyChoice(StudyClassifier):
         self.penalties = penalties
         self.seed = seed
 
+    def check_options(self) -> None:
+        """Refuse penalties that are none, before anything is fitted."""
+        require_positive("penalties", self.penalties)
+
     def _fit(
         self, values: np.ndarray, codes: np.ndarray, train: np.ndarray, chosen: np.ndarray
     ) -> None:
@@ -141,6 +162,10 @@ class SupportVectors(StudyClassifier):
         self.C = C
         self.seed = seed
 
+    def check_options(self) -> None:
+        """Refuse a strength that is none, before anything is fitted."""
+        require_positive("C", (self.C,))
+
     def _fit(
         self, values: np.ndarray, codes: np.ndarray, train: np.ndarray, chosen: np.ndarray
     ) -> None:
@@ -178,6 +203,10 @@ class RidgeRatings(StudyRegressor):
     def __init__(self, penalties: tuple[float, ...] = PENALTIES, seed: int = 0) -> None:
         self.penalties = penalties
         self.seed = seed
+
+    def check_options(self) -> None:
+        """Refuse penalties that are none, before anything is fitted."""
+        require_positive("penalties", getattr(self, "penalties", PENALTIES))
 
     def fit(
         self,

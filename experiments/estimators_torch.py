@@ -214,11 +214,13 @@ label_smoothing, patience, token_noise
         scaled, mask = self._scaled(self._tokens(self._features(X, channel_mask)))
         return _mean_attention(self.model_, scaled, mask)
 
-    def _rows(self, n_windows: int, groups: Any, validation: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _rows(
+        self, n_windows: int, groups: Any, validation: Any, labels: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         if self.keep not in KEEPS:
             raise CallError(f"found keep = {self.keep!r}, expected one of {', '.join(KEEPS)}")
         if self.keep == "best":
-            return super()._rows(n_windows, groups, validation)
+            return super()._rows(n_windows, groups, validation, labels)
         if validation is not None:
             raise CallError(
                 "found validation rows with keep = 'last', which trains on all, expected none; "

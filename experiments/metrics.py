@@ -26,6 +26,7 @@ __all__ = [
 CALIBRATION_BINS = 15
 _SUM_TOLERANCE = 1e-3
 _ROUNDING = 1e-9
+_BITS = 40
 
 
 def said_classes(probability: np.ndarray, *, ordered: bool = False) -> np.ndarray:
@@ -44,7 +45,7 @@ def said_classes(probability: np.ndarray, *, ordered: bool = False) -> np.ndarra
     ndarray of int, shape (row,)
     """
     if not ordered:
-        return probability.argmax(axis=1)
+        return _equal_where_equal(probability).argmax(axis=1)
     below = np.cumsum(probability, axis=1) / np.maximum(probability.sum(axis=1), 1e-300)[:, None]
     return (below < 0.5 - _ROUNDING).sum(axis=1)
 
@@ -198,12 +199,22 @@ def _rank_scores(y: np.ndarray, said: np.ndarray, n_classes: int) -> dict[str, f
 def _auc(y: np.ndarray, p: np.ndarray) -> float:
     from sklearn.metrics import roc_auc_score
 
-    there = np.unique(y)
+    there, p = np.unique(y), _equal_where_equal(p)
     if len(there) < 2:
         return float("nan")
     if p.shape[1] == 2:
         return float(roc_auc_score(y, p[:, 1]))
     return float(np.mean([roc_auc_score(y == c, p[:, c]) for c in there]))
+
+
+def _equal_where_equal(values: np.ndarray) -> np.ndarray:
+    """Return positive numbers without their last bits: sums in another order are the same number.
+
+    Else shares of classes that are equal, or a confidence at the edge of a bin, would be ranked
+    and counted by rounding errors, differently on every kind of computer.
+    """
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.round(np.ldexp(mantissa, _BITS)), exponent - _BITS)
 
 
 def confusion_matrix(labels: np.ndarray, said: np.ndarray, n_classes: int) -> np.ndarray:
@@ -231,7 +242,8 @@ def expected_calibration_error(
     if not len(labels):
         return float("nan")
     confidence, right = probability.max(1), probability.argmax(1) == labels
-    bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+    place = _equal_where_equal(confidence * n_bins)
+    bins = np.clip(np.ceil(place).astype(int) - 1, 0, n_bins - 1)
     gap = np.bincount(bins, right - confidence, minlength=n_bins)
     return float(np.abs(gap).sum() / len(labels))
 

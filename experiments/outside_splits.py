@@ -17,8 +17,9 @@ JSON::
 A JSON object may also have ``protocol`` (a name), ``leaky`` (true or false), ``fitted_on`` (for
 each step on what it was fitted: ``training``, ``trial``, ``nothing``, or something that leaks),
 ``n_windows``, and ``config`` with ``store``, the path of the feature store, seen from the file's
-folder. A study's folder has this as ``splits.json``; ``config`` may stand in ``config.json``
-beside it. Validation windows count as training: they choose the model.
+folder, or ``stores``, of a study over several. A study's folder has this as ``splits.json``;
+``config`` may stand in ``config.json`` beside it. Validation windows count as training: they choose
+the model.
 """
 
 import csv
@@ -35,7 +36,7 @@ from physioemo.errors import DataError, RecordingNotFoundError, UnreadableFileEr
 from physioemo.experiments.audit_shared import check_folds
 from physioemo.experiments.folds import Fold, name_codes
 
-__all__ = ["OutsideSplit", "read_split", "store_of", "study_split", "write_split"]
+__all__ = ["OutsideSplit", "read_split", "store_of", "stores_of", "study_split", "write_split"]
 
 _PARTS = {"train": 0, "training": 0, "validation": 0, "val": 0, "test": 1, "testing": 1}
 _LIKE_WINDOW = ("index", "idx", "row", "sample", "segment", "epoch", "id")
@@ -59,6 +60,8 @@ class OutsideSplit:
         On what each step was fitted.
     store : Path or None
         The feature store.
+    stores : tuple of Path
+        Of a study over several: all of them, whose windows follow each other in this order.
     """
 
     folds: list[Fold]
@@ -66,15 +69,17 @@ class OutsideSplit:
     leaky: bool = False
     fitted_on: Mapping[str, str] = field(default_factory=dict)
     store: Path | None = None
+    stores: tuple[Path, ...] = ()
 
 
 def write_split(path: str | Path, split: OutsideSplit) -> None:
-    """Write a split as :func:`read_split` reads it, the path of the store as it is."""
+    """Write a split as :func:`read_split` reads it, the paths of the stores as they are."""
+    named = {"stores": [str(s) for s in split.stores]} if split.stores else {}
     content = {
         "protocol": split.protocol,
         "leaky": split.leaky,
         "fitted_on": dict(split.fitted_on),
-        "config": {"store": str(split.store)} if split.store else {},
+        "config": {"store": str(split.store)} if split.store else named,
         "folds": [{"train": a.tolist(), "test": b.tolist()} for a, b in split.folds],
     }
     Path(path).write_text(json.dumps(content), encoding="utf-8")
@@ -95,6 +100,23 @@ def study_split(folder: str | Path) -> Path:
             "check the path"
         )
     return path
+
+
+def stores_of(path: str | Path) -> list[Path]:
+    """Return the feature stores that a split names, one or several of one study.
+
+    Raises
+    ------
+    DataError
+        If it names none.
+    """
+    path = Path(path)
+    content = _load(path) if path.suffix.lower() == ".json" else {}
+    own = content.get("config") if isinstance(content, dict) else None
+    several = own.get("stores") if isinstance(own, dict) else None
+    if not (isinstance(several, list) and several and all(isinstance(s, str) for s in several)):
+        return [store_of(path)]
+    return [path.parent / name for name in several]
 
 
 def store_of(path: str | Path) -> Path:

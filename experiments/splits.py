@@ -47,6 +47,7 @@ __all__ = [
     "leave_stimulus_out",
     "leave_subject_and_stimulus_out",
     "session_held_out",
+    "several_values",
     "trial_grouped_k_fold",
     "window_shuffled",
 ]
@@ -117,7 +118,11 @@ def trial_grouped_k_fold(
 
 
 def held_out_groups(
-    groups: Sequence[str] | np.ndarray, *, share: float = 0.2, seed: int = 0
+    groups: Sequence[str] | np.ndarray,
+    *,
+    share: float = 0.2,
+    seed: int = 0,
+    labels: np.ndarray | None = None,
 ) -> Fold:
     """Return (train, validation) window indices with whole groups held out.
 
@@ -129,10 +134,33 @@ def held_out_groups(
         Share of the groups to hold out, at least one.
     seed : int
         Which.
+    labels : ndarray, shape (window,) or (window, dimension), optional
+        Classes (-1 = none) or ratings (NaN = none). Where training would be left with one of them
+        alone, the next part of the groups is held out instead, if that leaves several.
     """
     n_groups = len(set(np.asarray(groups, dtype=object).tolist()))
     n_folds = max(2, min(n_groups, round(1 / share)))
-    return next(trial_grouped_k_fold(groups, n_folds=n_folds, seed=seed))
+    folds = list(trial_grouped_k_fold(groups, n_folds=n_folds, seed=seed))
+    if labels is None:
+        return folds[0]
+    columns = np.asarray(labels).reshape(len(np.asarray(labels)), -1)
+    several = several_values(columns)
+    return next((f for f in folds if several_values(columns[f[0]]) == several), folds[0])
+
+
+def several_values(columns: np.ndarray) -> list[bool]:
+    """Return of each column whether it has different values, besides -1 or NaN for none.
+
+    Parameters
+    ----------
+    columns : ndarray, shape (row, column)
+        Classes or ratings.
+    """
+    found = []
+    for values in columns.T:
+        there = values[np.isfinite(values) if values.dtype.kind == "f" else values >= 0]
+        found.append(bool(len(there)) and bool(there.min() < there.max()))
+    return found
 
 
 def leave_one_trial_out(

@@ -187,11 +187,16 @@ def _line(scores: dict[str, Any], name: str) -> str:
         return "not defined"
     text = f"{trial['mean']:.3f} ± {trial['sd']:.3f}"
     text += f" [{trial['low']:.3f}, {trial['high']:.3f}]   windows {window['mean']:.3f}"
+    if trial["n_missing"]:
+        text += f" ({trial['n']} subjects; of {trial['n_missing']} it is not defined)"
     test = scores["permutation_tests"].get("trial")
     if test is None:
         return text
     permuted = [p["trial"] for p in scores["permuted"]]
-    return f"{text}   permuted {sum(permuted) / len(permuted):.3f}, p {test['p']:.3g}"
+    return (
+        f"{text}   permuted {sum(permuted) / len(permuted):.3f}, p {test['p']:.3g} of "
+        f"{test['n']} permutations"
+    )
 
 
 @click.command()

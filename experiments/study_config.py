@@ -271,7 +271,7 @@ def _study(
     if "target" not in content:
         raise CallError("found no [target], expected what is predicted, such as kind = 'binary'")
     return Study(
-        name=typed(content, "name", str, path.stem),
+        name=typed(content, "name", str, "") or path.stem,
         description=typed(content, "description", str, ""),
         seed=count(content, 0, "seed"),
         stores=stores,

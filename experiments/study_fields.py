@@ -22,11 +22,14 @@ def flag(content: Mapping[str, Any], key: str) -> bool:
     return value
 
 
+_LARGEST = 2**31 - 1  # seeds of folds follow the study's, and random states have 32 bits
+
+
 def count(content: Mapping[str, Any], default: int, key: str = "n_permutations") -> int:
     """Return a whole number that is not negative."""
     found: int = typed(content, key, int, default)
-    if found < 0:
-        raise CallError(f"found {key} = {found}, expected 0 or more")
+    if not 0 <= found <= _LARGEST:
+        raise CallError(f"found {key} = {found}, expected 0 or more, and at most {_LARGEST}")
     return found
 
 

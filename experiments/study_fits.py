@@ -17,6 +17,7 @@ from physioemo.experiments.study_inputs import StudyInputs
 from physioemo.experiments.study_joint import ALL_COLUMNS
 from physioemo.experiments.study_order import ordered_options
 from physioemo.experiments.study_trust import trust_parts
+from physioemo.experiments.study_validation import later_trials
 
 __all__ = [
     "Lesson",
@@ -101,6 +102,7 @@ class Lesson:
     def _arguments(self, train: np.ndarray, fold: int) -> dict[str, Any]:
         """Return what a fit takes; ``windows`` and ``ratings`` only of estimators that ask."""
         study, groups = self.study, self.inputs.groups.take(train)
+        later = later_trials(study.protocol, self.model.options, groups, self.y[train])
         fit = {
             "X": self.features[train],
             "y": self.y[train],
@@ -108,6 +110,7 @@ class Lesson:
             "classes": range(len(self.classes)) if self.classes else None,
             "windows": groups,
             "ratings": None if self.ratings is None else self.ratings[train],
+            **({} if later is None else {"validation": later}),
         }
         if study.resample != "smote":
             return fit
@@ -178,7 +181,9 @@ def _resampled(
     x, y, seed = fit["X"], fit["y"], study.seed + fold
     rows, chosen = np.arange(len(x)), np.empty(0, int)
     if not all_rows:
-        rows, chosen = training_rows(len(x), fit["groups"], seed=seed)
+        rows, chosen = training_rows(
+            len(x), fit["groups"], fit.get("validation"), seed=seed, labels=y
+        )
     flat, classes = smote(x[rows].reshape(len(rows), -1), y[rows], seed=seed)
     values = np.concatenate([flat.reshape(-1, *x.shape[1:]), x[chosen]])
     held = np.arange(len(values)) >= len(flat)

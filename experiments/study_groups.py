@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from physioemo.experiments.folds import kept_together
 from physioemo.experiments.protocols import find_protocol
 from physioemo.experiments.study_data import Groups
 
@@ -32,11 +33,16 @@ def kept_whole(study: "Study", groups: Groups) -> str:
         return "window"
     if "subject" in row.disjoint and len(set(groups.person.tolist())) > 2:
         return "person"
-    return "stimulus" if "stimulus" in row.disjoint and all(groups.stimulus) else "trial"
+    return "stimulus" if "stimulus" in row.disjoint and any(groups.stimulus) else "trial"
 
 
 def names_of(groups: Groups, unit: str) -> np.ndarray:
-    """Return the name of each window's person, stimulus, trial or of itself."""
+    """Return the name of each window's person, stimulus, trial or of itself.
+
+    A trial whose stimulus is not known is a unit of its own beside the stimuli.
+    """
     if unit == "window":
         return np.arange(len(groups)).astype(str).astype(object)
-    return {"person": groups.person, "stimulus": groups.stimulus, "trial": groups.trial_id}[unit]
+    if unit == "stimulus":
+        return groups.stimulus if all(groups.stimulus) else kept_together(groups)
+    return groups.person if unit == "person" else groups.trial_id

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from physioemo.errors import DataError
-from physioemo.experiments.folds import Fold, name_codes
+from physioemo.experiments.disjoint import require_apart
+from physioemo.experiments.folds import Fold
 from physioemo.experiments.protocols import find_protocol, split
 from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_data import Groups, StudyData, open_study_data
@@ -28,11 +29,8 @@ from physioemo.experiments.trial_sequences import require_one_hop
 __all__ = [
     "StudyInputs",
     "load_inputs",
-    "permuted_rows",
-    "permuted_targets",
     "protocol_line",
     "shared_electrodes",
-    "shuffled_trials",
 ]
 
 
@@ -98,7 +96,8 @@ def load_inputs(study: Study) -> StudyInputs:
     Raises
     ------
     DataError
-        If the stores lack a family, do not fit together, or a training fold has one class only.
+        If the stores lack a family, do not fit together, a training fold has one class only, or
+        windows of two trials share samples across a split.
     CallError
         If the protocol does not fit the groups, or leakage is not allowed and a model reads a
         stimulus that is on both sides of a split, or has seen in pre-training what is tested.
@@ -131,6 +130,7 @@ def load_inputs(study: Study) -> StudyInputs:
     if is_joint:
         for column, name in enumerate(inputs.columns):
             require_two_classes(targets[:, column], inputs.classes_of(column), f"of {name}")
+    require_apart(inputs.groups, inputs.folds, study.protocol)
     _check_folds(inputs)
     if any(m.joint for m in study.models):
         _check_joint_folds(inputs)
@@ -225,49 +225,6 @@ def _check_joint_folds(inputs: StudyInputs) -> None:
                     "dimensions; use folds over all subjects (within_subject = false), or leave "
                     "joint out"
                 )
-
-
-def permuted_targets(inputs: StudyInputs, column: int, permutation: int, seed: int) -> np.ndarray:
-    """Return targets permuted over the rated trials of each subject; windows stay together.
-
-    Trials of one subject are exchangeable if the features say nothing of the target, and each
-    subject keeps its shares of classes.
-    """
-    return inputs.targets[permuted_rows(inputs, column, permutation, seed), column]
-
-
-def permuted_rows(inputs: StudyInputs, column: int, permutation: int, seed: int) -> np.ndarray:
-    """Return from which window each takes its target when targets are permuted, (window,).
-
-    Parameters
-    ----------
-    inputs, column, permutation, seed
-        As for :func:`permuted_targets`.
-    """
-    return shuffled_trials(inputs.groups, inputs.rated(column), [seed, 7, column, permutation])
-
-
-def shuffled_trials(groups: Groups, rated: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
-    """Return for each window one of another trial of its subject, (window,).
-
-    Parameters
-    ----------
-    groups : Groups
-        Where each window comes from.
-    rated : ndarray of bool, shape (window,)
-        Which take part; the others keep their own.
-    seeds : sequence of int
-        Which order.
-    """
-    source = np.arange(len(rated))
-    generator = np.random.default_rng(seeds)
-    people, person = name_codes(groups.person)
-    _, trial = name_codes(groups.trial_id)
-    for k in range(len(people)):
-        rows = np.flatnonzero(rated & (person == k))
-        trials, first, inverse = np.unique(trial[rows], return_index=True, return_inverse=True)
-        source[rows] = rows[first][generator.permutation(len(trials))][inverse]
-    return source
 
 
 def protocol_line(study: Study) -> str:

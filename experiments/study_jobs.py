@@ -20,9 +20,10 @@ from physioemo.experiments.study_fits import (
     trains_together,
 )
 from physioemo.experiments.study_groups import kept_whole, names_of
-from physioemo.experiments.study_inputs import StudyInputs, permuted_rows
+from physioemo.experiments.study_inputs import StudyInputs
 from physioemo.experiments.study_joint import ALL_COLUMNS, permuted_for, rated_rows
 from physioemo.experiments.study_models import is_kept, keep_model
+from physioemo.experiments.study_permuted import permuted_rows
 from physioemo.experiments.study_pieces import compute_piece, is_there, read_piece
 from physioemo.experiments.study_trust import Said, fold_promises, trust_parts
 

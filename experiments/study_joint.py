@@ -3,7 +3,8 @@
 import numpy as np
 
 from physioemo.experiments.study_config import ModelChoice
-from physioemo.experiments.study_inputs import StudyInputs, permuted_targets, shuffled_trials
+from physioemo.experiments.study_inputs import StudyInputs
+from physioemo.experiments.study_permuted import permuted_source, permuted_targets
 
 __all__ = ["ALL_COLUMNS", "permuted_for", "permuted_together", "rated_rows"]
 
@@ -34,9 +35,9 @@ def permuted_together(inputs: StudyInputs, permutation: int, seed: int) -> np.nd
     -------
     ndarray, shape (window, dimension)
     """
-    seeds = [seed, 7, len(inputs.columns), permutation]
-    source = shuffled_trials(inputs.groups, rated_rows(inputs, ALL_COLUMNS), seeds)
-    return inputs.targets[source]
+    rated = rated_rows(inputs, ALL_COLUMNS)
+    generator = np.random.default_rng([seed, 7, len(inputs.columns), permutation])
+    return inputs.targets[permuted_source(inputs, rated, inputs.targets, generator)]
 
 
 def permuted_for(

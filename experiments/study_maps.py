@@ -20,8 +20,9 @@ from physioemo.experiments.importance import (
 from physioemo.experiments.study_config import Study
 from physioemo.experiments.study_features import features_for
 from physioemo.experiments.study_fits import fit_folds
-from physioemo.experiments.study_inputs import StudyInputs, permuted_targets
+from physioemo.experiments.study_inputs import StudyInputs
 from physioemo.experiments.study_jobs import TRUE_LABELS, kind_of
+from physioemo.experiments.study_permuted import permuted_targets
 from physioemo.experiments.study_pieces import compute_piece, is_there, raise_error, read_piece
 
 __all__ = [

@@ -57,6 +57,8 @@ def check_options(models: Sequence["ModelChoice"], target: Target) -> None:
         options = ordered_options(model.name, model.options, target)
         try:
             estimator = build_estimator(model.name, model.preset, joint=model.joint, **options)
+            if hasattr(estimator, "check_options"):
+                estimator.check_options()
             if hasattr(estimator, "training_config"):
                 estimator.training_config()
         except CallError as error:

@@ -202,7 +202,8 @@ def _dimension_blocks(
     stamp, classes = _stamp(results), classes_of(results, content)
     yield Figure(
         subject_figure(content, results["headline"], len(classes), stamp=stamp),
-        "Each dot is a subject; the bar is the mean, the grey band what permuted labels reached."
+        f"Each dot is a subject ({_subjects_text(content, results['headline'])}); the bar is the "
+        f"mean, the dotted line chance{_band_text(content)}."
         + (
             " Right: accuracy, filled where it exceeds the triangle of that subject (binomial, "
             "5 %, beside its largest class)."
@@ -226,7 +227,7 @@ def _dimension_blocks(
             yield Figure(
                 calibration,
                 "Windows by the probability of the likeliest class, in bins of a tenth with ten "
-                f"windows or more (n = {results['n_windows']} in all), and how often it was right. "
+                f"windows or more (n = {_n_windows(content)} in all), and how often it was right. "
                 "On the line a probability means what it says.",
                 f"Calibration in {dimension}",
                 width_inches=6.0,
@@ -243,6 +244,27 @@ def _dimension_blocks(
             stamp=stamp,
         )
     yield subject_table(content, results, stamp)
+
+
+def _subjects_text(content: dict[str, Any], name: str) -> str:
+    """Return of how many subjects the dots of each model are."""
+    scored = [s["trial"][name]["n"] for s in content["models"].values() if name in s["trial"]]
+    low, high = min(scored, default=0), max(scored, default=0)
+    return f"n = {high}" if low == high else f"n = {low} to {high}"
+
+
+def _band_text(content: dict[str, Any]) -> str:
+    counts = sorted({n for s in content["models"].values() if (n := len(permuted_scores(s)))})
+    if not counts:
+        return ""
+    times = " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))
+    return f", the grey band what {times} permutations of the labels reached"
+
+
+def _n_windows(content: dict[str, Any]) -> int:
+    """Return how many windows of a dimension were rated and tested."""
+    subjects = (scores["subjects"].values() for scores in content["models"].values())
+    return max((sum(s["window"]["n"] for s in each) for each in subjects), default=0)
 
 
 def _provenance(results: dict[str, Any]) -> Iterator[Block]:

@@ -39,7 +39,7 @@ from physioemo.experiments.study_models import MODELS
 from physioemo.experiments.study_pieces import is_there, raise_error
 from physioemo.experiments.study_scores import study_scores
 from physioemo.experiments.study_trust_scores import trust_scores, trust_unit
-from physioemo.fingerprint import config_fingerprint, package_versions
+from physioemo.fingerprint import array_fingerprint, config_fingerprint, package_versions
 
 __all__ = ["RESULTS", "is_finished", "read_results", "run_study"]
 
@@ -98,6 +98,7 @@ def run_study(
     _prepare(folder, config, overwrite=overwrite)
     if is_finished(folder) and (not study.keep_models or (folder / MODELS).is_dir()):
         return read_results(folder)
+    _check_versions(folder, config["versions"])
     _log(folder, f"begun, configuration {config['config_hash']}")
     write_split(
         folder / _SPLITS,
@@ -107,6 +108,7 @@ def run_study(
             leaky=study.leaky or bool(inputs.leaks),
             fitted_on={"scaler": "training", "imputation": "training", "model": "training"},
             store=study.stores[0].resolve() if len(study.stores) == 1 else None,
+            stores=tuple(s.resolve() for s in study.stores) if len(study.stores) > 1 else (),
         ),
     )
     there = sum(is_there(piece.name, folder / _JOBS) for piece in pieces)
@@ -183,7 +185,7 @@ def _config(study: Study, inputs: StudyInputs) -> dict[str, Any]:
         for m in study.models
         if m.options.get("pretrained")
     }
-    decided = {"study": study.to_dict(), "sources": sources}
+    decided = {"study": study.to_dict(), "sources": sources, "data": _data_fingerprint(inputs)}
     decided |= {"pretrained": begun} if begun else {}
     return {
         **decided,
@@ -194,6 +196,34 @@ def _config(study: Study, inputs: StudyInputs) -> dict[str, Any]:
         "leaks": list(inputs.leaks),
         "versions": package_versions(),
     }
+
+
+def _data_fingerprint(inputs: StudyInputs) -> str:
+    """Return the hash of what is read: a store may be corrected, its sources stay the same."""
+    groups = inputs.groups
+    columns = (groups.person, groups.session, groups.trial, groups.stimulus, groups.onset_seconds)
+    more = () if inputs.ratings is None else (inputs.ratings,)
+    families = [inputs.families[name] for name in sorted(inputs.families)]
+    return array_fingerprint([*columns, inputs.targets, *more, *families])
+
+
+def _check_versions(folder: Path, versions: dict[str, str]) -> None:
+    """Refuse to go on with other versions than a study was begun with: it would be of both.
+
+    Raises
+    ------
+    RecordingExistsError
+        If one differs.
+    """
+    begun = json.loads((folder / _CONFIG).read_text("utf-8")).get("versions", {})
+    other = [k for k in versions if begun.get(k) != versions[k]]
+    if other:
+        then = ", ".join(f"{k} {begun.get(k, 'of unknown version')}" for k in other)
+        now = ", ".join(f"{k} {versions[k]}" for k in other)
+        raise RecordingExistsError(
+            f"found a study in {folder} that was begun with {then}, expected {now} as it is "
+            "installed now; install what it was begun with, or begin anew with --overwrite"
+        )
 
 
 def _prepare(folder: Path, config: dict[str, Any], *, overwrite: bool) -> None:
@@ -320,7 +350,7 @@ def _write_predictions(folder: Path, study: Study, inputs: StudyInputs, planned:
     classes = list(inputs.classes) or ["rating"]
     labels = [m.label for m in study.models]
     shape = (len(labels), len(inputs.columns), len(inputs.groups), len(classes))
-    predicted = np.full(shape, np.nan, np.float32)
+    predicted = np.full(shape, np.nan)  # as they were scored: ties decide ranks and bins
     true_runs = [j for j in planned if j.permutation == TRUE_LABELS]
     for model, column, _, values, _ in _predictions(true_runs, study, inputs, folder / _JOBS):
         predicted[labels.index(model), column, :, : values.shape[1]] = values

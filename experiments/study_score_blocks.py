@@ -95,10 +95,12 @@ def score_blocks(results: dict[str, Any], stamp: str) -> Iterator[Block]:
     for dimension, content in results["dimensions"].items():
         if content["comparisons"]["models"]:
             yield _comparison_table(dimension, content["comparisons"], stamp)
+        if content["comparisons"].get("over_folds"):
+            yield _fold_table(dimension, content["comparisons"], stamp)
 
 
 def _headline_table(results: dict[str, Any], stamp: str) -> Table:
-    name, n_classes = results["headline"], len(results["classes"])
+    name = results["headline"]
     rows = [
         (dimension, shown_label(results, label), *_score_cells(scores, name))
         for dimension, content in results["dimensions"].items()
@@ -115,12 +117,40 @@ def _headline_table(results: dict[str, Any], stamp: str) -> Table:
         "p (permutations)",
         "subjects",
     )
-    chance = number_text(1 / n_classes, 3) if name == "balanced_accuracy" else "0"
     caption = (
-        f"{score_title(name).capitalize()} over subjects; chance is {chance}, 1 is best; interval: "
+        f"{score_title(name).capitalize()} over subjects; {_chance_text(results)}, 1 is best; "
+        f"interval: "
         f"{interval_text(results)}"
     )
     return Table(caption, columns, tuple(rows), stamp=stamp)
+
+
+def _chance_of(results: dict[str, Any], dimension: str) -> float:
+    """Return the balanced accuracy by chance in one dimension, whose classes may be its own."""
+    return 1 / len(results["dimensions"][dimension].get("classes", results["classes"]))
+
+
+def _chance_text(results: dict[str, Any]) -> str:
+    if results["headline"] != "balanced_accuracy":
+        return "chance is 0"
+    dimensions: dict[str, list[str]] = {}
+    for name in results["dimensions"]:
+        dimensions.setdefault(number_text(_chance_of(results, name), 3), []).append(name)
+    if len(dimensions) == 1:
+        return f"chance is {next(iter(dimensions))}"
+    return "chance is " + " and ".join(f"{k} of {', '.join(v)}" for k, v in dimensions.items())
+
+
+def _fewest_subjects(results: dict[str, Any]) -> int:
+    """Return of how few subjects a mean in the first table is."""
+    name = results["headline"]
+    counts = [
+        scores["trial"][name]["n"]
+        for content in results["dimensions"].values()
+        for scores in content["models"].values()
+        if name in scores["trial"]
+    ]
+    return min(counts, default=results["n_subjects"])
 
 
 def _score_cells(scores: dict[str, Any], name: str) -> tuple[str, ...]:
@@ -156,8 +186,8 @@ def _warnings(results: dict[str, Any]) -> Iterator[Note]:
     few = _few_permutations(results)
     if few:
         yield Note(few, "warning")
-    n = results["n_subjects"]
-    if n == 1:
+    n = _fewest_subjects(results)
+    if results["n_subjects"] == 1:
         yield Note("One subject: nothing is known of others, and there is no interval.", "warning")
     elif n < _FEW_SUBJECTS:
         yield Note(
@@ -204,8 +234,11 @@ def _low_baselines(results: dict[str, Any]) -> list[str]:
         dimension: content["models"][labels[0]]["trial"].get(name, {}).get("mean")
         for dimension, content in results["dimensions"].items()
     }
-    chance = 1 / len(results["classes"])
-    return [d for d, mean in means.items() if mean is not None and mean < chance - _TOLERANCE]
+    return [
+        d
+        for d, mean in means.items()
+        if mean is not None and mean < _chance_of(results, d) - _TOLERANCE
+    ]
 
 
 def _other_scores(results: dict[str, Any], stamp: str) -> Iterator[Table]:
@@ -274,6 +307,39 @@ def _comparison_table(dimension: str, found: dict[str, Any], stamp: str) -> Tabl
         f"{dimension}: difference from {found['reference']} (Wilcoxon over subjects, corrected by "
         f"Holm{least})",
         ("model", "median difference", "p", "p corrected", "subjects"),
+        rows,
+        folded=True,
+        stamp=stamp,
+    )
+
+
+def _fold_table(dimension: str, found: dict[str, Any], stamp: str) -> Table:
+    rows = tuple(
+        (
+            label,
+            number_text(t["effect"], 3),
+            number_text(t["statistic"], 3),
+            str(t["n"] - 1),
+            p_text(t["p"]),
+            p_text(t["p_holm"]),
+            str(t["n"]),
+            t["note"],
+        )
+        for label, t in found["over_folds"].items()
+    )
+    return Table(
+        f"{dimension}: difference from {found['reference']} over folds (corrected resampled "
+        "t-test, Nadeau and Bengio 2003; corrected for the number of models by Holm)",
+        (
+            "model",
+            "mean difference",
+            "t",
+            "degrees of freedom",
+            "p",
+            "p corrected",
+            "folds",
+            "sizes",
+        ),
         rows,
         folded=True,
         stamp=stamp,

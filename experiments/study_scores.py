@@ -13,6 +13,7 @@ from physioemo.experiments.statistics import (
     permutation_p,
 )
 from physioemo.experiments.study_config import Study
+from physioemo.experiments.study_fold_scores import fold_comparisons, fold_scores
 from physioemo.experiments.study_inputs import StudyInputs, protocol_line
 from physioemo.experiments.study_jobs import TRUE_LABELS
 from physioemo.experiments.study_joint import permuted_for
@@ -70,7 +71,8 @@ def study_scores(study: Study, inputs: StudyInputs, runs: Iterable[Run]) -> dict
     dict
         ``protocol``, ``n_*``, ``headline``, ``dimensions``: for each its ``models`` (scores of
         every subject, their mean with its interval, permuted labels, binomial thresholds) and
-        ``comparisons`` with the reference model; of a joint target also its ``classes``. For
+        ``comparisons`` with the reference model, over subjects and, where the folds are of one
+        data set, ``over_folds``; of a joint target also its ``classes``. For
         ordered classes each model also has ``order``, whether it knew them to be ordered, and
         permuted labels beside each of
         :data:`physioemo.experiments.study_order.ORDERED_SCORES`.
@@ -82,10 +84,12 @@ def study_scores(study: Study, inputs: StudyInputs, runs: Iterable[Run]) -> dict
     ordered = study.target.kind == "ordinal"
     names = ORDERED_SCORES if ordered else (first,)
     choices = {m.label: m for m in study.models}
+    over_folds: list[dict[str, list[float]]] = [{} for _ in inputs.columns]
     for label, column, permutation, predicted, notes in runs:
         models = dimensions[inputs.columns[column]]["models"]
         if permutation == TRUE_LABELS:
             models[label] |= _true_scores(study, inputs, column, predicted)
+            over_folds[column][label] = fold_scores(study, inputs, column, predicted, first)
             models[label]["training"] = sorted(notes, key=lambda n: n["fold"])
         else:
             y = permuted_for(choices[label], inputs, column, permutation, study.seed)
@@ -104,6 +108,9 @@ def study_scores(study: Study, inputs: StudyInputs, runs: Iterable[Run]) -> dict
                 known = order_of(model.name, model.options, study.target)
                 content["models"][model.label]["order"] = known
         content["comparisons"] = _comparisons(study, content["models"], first)
+        content["comparisons"]["over_folds"] = fold_comparisons(
+            study, inputs, column, over_folds[column], content["comparisons"]["reference"]
+        )
     groups = inputs.groups
     return {
         "protocol": protocol_line(study),

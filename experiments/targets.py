@@ -104,6 +104,10 @@ class Target:
                 raise CallError(f"found {name} = {value!r}, expected a list, also of one")
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
+        for name in ("dimensions", "classes", "emotions"):
+            other = [v for v in getattr(self, name) if not isinstance(v, str) or not v]
+            if other:
+                raise CallError(f"found {other[0]!r} among the {name}, expected names; correct it")
         self._check_fields()
         self._check_dimensions()
         if self.kind in ("binary", "joint"):

@@ -10,7 +10,19 @@ import numpy as np
 
 __all__ = ["array_fingerprint", "canonical_json", "config_fingerprint", "package_versions"]
 
-_PACKAGES = ("physioemo", "numpy", "scipy", "torch", "mne", "neurokit2", "pylsl", "xarray", "zarr")
+_PACKAGES = (
+    "physioemo",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "torch",
+    "braindecode",
+    "mne",
+    "neurokit2",
+    "pylsl",
+    "xarray",
+    "zarr",
+)
 
 
 def canonical_json(config: Any) -> str:

@@ -10,6 +10,7 @@ from physioemo.experiments.metrics import (
     concordance,
     expected_calibration_error,
     regression_scores,
+    said_classes,
 )
 from physioemo.experiments.trial_scores import subject_scores, trial_mean, window_and_trial_scores
 
@@ -186,3 +187,19 @@ def test_every_subject_has_its_own_confusion_matrix():
     assert list(scores) == ["s2", "s10"]
     assert scores["s2"]["trial"]["confusion"] == [[1, 0], [1, 0]]
     assert scores["s10"]["trial"]["confusion"] == [[0, 0], [0, 1]]
+
+
+def test_equal_probabilities_are_equal_whatever_their_last_bits():
+    y = np.array([0, 1, 0, 1, 1, 0])
+    third = np.array([1 / 3, np.nextafter(1 / 3, 1), np.nextafter(1 / 3, 0)] * 2)
+    scores = classification_scores(y, np.stack([1 - third, third], axis=1))
+    assert scores["auc"] == 0.5
+    # At the edge of a bin confidence is in one bin, though its last bit may say the next.
+    edge = np.array([0.6, np.nextafter(0.6, 1)] * 3)
+    scores = classification_scores(y, np.stack([edge, 1 - edge], axis=1))
+    assert scores["ece"] == pytest.approx(abs(0.5 - 0.6))
+
+
+def test_of_equal_probabilities_the_first_class_is_said_whatever_their_last_bits():
+    half = np.array([[0.5, 0.5], [np.nextafter(0.5, 0), np.nextafter(0.5, 1)]])
+    assert said_classes(half).tolist() == [0, 0]

@@ -13,7 +13,8 @@ import xarray as xr
 from physioemo.errors import CallError, DataError, RecordingExistsError, RecordingNotFoundError
 from physioemo.experiments.study_config import ModelChoice, read_study
 from physioemo.experiments.study_data import open_study_data
-from physioemo.experiments.study_inputs import load_inputs, permuted_targets
+from physioemo.experiments.study_inputs import load_inputs
+from physioemo.experiments.study_permuted import permuted_targets
 from physioemo.experiments.study_plan import plan_study
 from physioemo.experiments.study_prepare import prepare_store
 from physioemo.experiments.study_report import write_study_report
@@ -224,6 +225,14 @@ def test_one_class_in_a_fold_is_refused_and_names_it(tmp_path):
         ('"logistic"', '"mlp"\noptions = {n_epochs = "x"}', "mlp: found n_epochs = 'x' .*a whole"),
         ('"logistic"', '"mlp"\noptions = {n_epochs = 0}', "mlp: n_epochs=0 is out of range"),
         ('"logistic"', '"logistic"\noptions = {penalties = 1}', "penalties = 1 .*expected a list"),
+        ('"logistic"', '"logistic"\noptions = {penalties = []}', r"penalties = \[\], expected num"),
+        (
+            '"logistic"',
+            '"svm"\noptions = {C = -1.0}',
+            "svm: found C = -1.0, expected numbers above",
+        ),
+        ('["valence"]', "[1]", "found 1 among the dimensions, expected names"),
+        ("seed = 3", "seed = 99999999999", "found seed = 99999999999, .* at most 2147483647"),
         ('[[models]]\nname = "logistic"', "", r"found no \[\[models\]\], expected at least one"),
         ("[[models]]", "[models]", r"expected \[\[models\]\], one for each"),
         ("n_permutations = 1", 'maps = "majority"', "'majority', which looks at no electrode"),

@@ -164,7 +164,7 @@ def test_predictions_and_kept_models_have_the_classes_of_their_column(finished):
                 continue
             rows, said = kept_predictions(out, declared, model.label, dimension, 0)
             assert said.shape[1] == n
-            np.testing.assert_array_equal(said.astype(np.float32), values[rows, :n])
+            np.testing.assert_array_equal(said, values[rows, :n])
 
 
 def test_windows_of_which_nothing_is_known_change_no_bit(stores, tmp_path):

@@ -11,9 +11,10 @@ from physioemo.errors import CallError, DataError
 from physioemo.experiments.estimators import build_estimator
 from physioemo.experiments.study_cli import study as command
 from physioemo.experiments.study_config import ModelChoice
-from physioemo.experiments.study_inputs import load_inputs, permuted_rows, permuted_targets
+from physioemo.experiments.study_inputs import load_inputs
 from physioemo.experiments.study_jobs import Job, load_job, run_job
 from physioemo.experiments.study_models import kept_predictions
+from physioemo.experiments.study_permuted import permuted_rows, permuted_targets
 from physioemo.experiments.study_report import write_study_report
 from physioemo.experiments.study_run import run_study
 from physioemo.experiments.study_store import write_study_data

@@ -167,3 +167,19 @@ def test_what_is_told_of_a_score_has_its_chance_its_baseline_and_its_n(tmp_path)
     assert "0.90 ± 0.10 (4) 0.05 ± 0.10" in said and "of calibration error less is better" in said
     assert "of 5 subjects p is at least 0.062" in said
     assert "n trials n windows" in said and "(n = 100 in all)" not in said
+
+
+def test_chance_is_that_of_each_dimension_where_classes_differ(tmp_path):
+    found = results(n_subjects=4, n_classes=3)
+    other = copy.deepcopy(found["dimensions"]["valence"])
+    for scores in other["models"].values():
+        scores["trial"]["balanced_accuracy"]["n"] = 2
+        for subject in scores["subjects"].values():
+            subject["window"]["n"] = 5
+    found["dimensions"]["valence"]["classes"] = ["low", "high"]
+    found["dimensions"]["emotion"] = {**other, "classes": ["a", "b", "c"]}
+    said = re.sub(r"\s+", " ", write_study_report(found, tmp_path).read_text("utf-8"))
+    assert "chance is 0.500 of valence and 0.333 of emotion" in said
+    assert "With 2 subjects an interval" in said
+    assert "is a subject (n = 2)" in said and "is a subject (n = 4)" in said
+    assert "what 2 permutations of the labels reached" in said
