@@ -170,8 +170,8 @@ def test_what_is_told_of_a_score_has_its_chance_its_baseline_and_its_n(tmp_path)
 
 
 def test_chance_is_that_of_each_dimension_where_classes_differ(tmp_path):
-    found = results(n_subjects=4, n_classes=3)
-    other = copy.deepcopy(found["dimensions"]["valence"])
+    found = results(n_subjects=4, n_classes=2)
+    other = results(n_subjects=4, n_classes=3)["dimensions"]["valence"]
     for scores in other["models"].values():
         scores["trial"]["balanced_accuracy"]["n"] = 2
         for subject in scores["subjects"].values():
