@@ -59,13 +59,14 @@ def corrected_resampled_t(
     difference = a - b
     mean = float(difference.mean())
     error = float(np.sqrt((1 / len(a) + test / train) * difference.var(ddof=1)))
+    note = f"test/train {test / train:.3g}"
     if not np.round(np.ptp(difference), _ROUNDING_DIGITS):
         # No spread: nothing to test, however large the difference.
+        note += ", the same difference in all folds"
         statistic, p = float("nan"), 1.0 if not round(mean, _ROUNDING_DIGITS) else float("nan")
     else:
         statistic = mean / error
         p = float(2 * t.sf(abs(statistic), len(a) - 1))
-    note = f"test/train {test / train:.3g}"
     return TestResult("corrected resampled t", len(a), "folds", statistic, p, mean, note)
 
 

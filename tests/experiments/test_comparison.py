@@ -46,7 +46,8 @@ def test_the_corrected_t_keeps_its_level_where_the_plain_one_does_not():
 
 def test_folds_that_cannot_be_compared_are_said():
     assert corrected_resampled_t([0.5, 0.6], [0.5, 0.6], 8, 2).p == 1.0
-    assert np.isnan(corrected_resampled_t([0.6, 0.7], [0.5, 0.6], 8, 2).p)
+    same = corrected_resampled_t([0.6, 0.7], [0.5, 0.6], 8, 2)
+    assert np.isnan(same.p) and same.note == "test/train 0.25, the same difference in all folds"
     with pytest.raises(CallError, match=r"found scores of shapes \(2,\) and \(3,\)"):
         corrected_resampled_t([1, 2], [1, 2, 3], 8, 2)
     with pytest.raises(CallError, match="found 0 training"):
