@@ -10,6 +10,7 @@ part of another recipe is never used.
 import json
 import os
 import shutil
+import string
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from physioemo.features.preprocess_recipe import PreprocessRecipe
 __all__ = ["STORE_VERSION", "Workshop", "family_axes", "open_features"]
 
 STORE_VERSION = 1
+_CAPITALS_AND_TILDE = frozenset(string.ascii_uppercase + "~")
 _WINDOWS_PER_CHUNK = 4096
 _ROWS = ("window", "recording")
 
@@ -154,8 +156,7 @@ class Workshop:
 
     def part_path(self, source: str, recording: str) -> Path:
         """Return the file of one recording's features."""
-        # Names come from files: a slash in one must not lead elsewhere.
-        return self.folder / f"{quote(source, safe='')}~{quote(recording, safe='')}.npz"
+        return self.folder / f"{_file_name(source)}~{_file_name(recording)}.npz"
 
     def save_part(self, source: str, recording: str, part: xr.Dataset) -> None:
         """Write one recording's features; the file is there whole or not at all."""
@@ -178,7 +179,7 @@ class Workshop:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         self._beside(source, "json").unlink(missing_ok=True)
-        for part in self.folder.glob(f"{_literal(quote(source, safe=''))}~*.npz"):
+        for part in self.folder.glob(f"{_literal(_file_name(source))}~*.npz"):
             part.unlink()
         _replace_file(started, lambda file: file.write(text.encode()))
 
@@ -191,7 +192,7 @@ class Workshop:
         _replace_file(path, lambda file: file.write(json.dumps(note).encode()))
 
     def _beside(self, source: str, suffix: str) -> Path:
-        return self.folder / f"{quote(source, safe='')}.{suffix}"
+        return self.folder / f"{_file_name(source)}.{suffix}"
 
     def _note(self, source: str) -> dict[str, Any] | None:
         path = self._beside(source, "json")
@@ -259,6 +260,14 @@ class Workshop:
         ready.rename(self.out)
         shutil.rmtree(self.partial, ignore_errors=True)
         return self.out
+
+
+def _file_name(name: str) -> str:
+    """Return a name of part of a file: a slash must not lead elsewhere, nor 'A' be the file of 'a'.
+
+    Windows and macOS do not know capitals from small letters; a tilde stands between two names.
+    """
+    return "".join(f"%{ord(c):x}" if c in _CAPITALS_AND_TILDE else quote(c, safe="") for c in name)
 
 
 def _literal(name: str) -> str:

@@ -230,6 +230,26 @@ def test_a_name_in_a_file_never_leads_out_of_the_folder(tmp_path, rng):
     assert all(out in (p, *p.parents) or p == out.parent for p in after - before)
 
 
+def test_no_two_recordings_share_a_file_where_capitals_are_small_letters(tmp_path):
+    workshop = Workshop(tmp_path / "f.zarr", PreprocessRecipe())
+    names = [
+        ("s1", "a"),
+        ("S1", "a"),
+        ("s1", "A"),
+        ("s", "1~a"),
+        ("s~1", "a"),
+        ("é", "a"),
+        ("É", "a"),
+    ]
+    paths = [workshop.part_path(*pair) for pair in names]
+    assert len({p.name.casefold() for p in paths}) == len(names)
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    workshop.begin("s", {"file": "changed"})
+    assert [p.is_file() for p in paths] == [True, True, True, False, True, True, True]
+
+
 def test_recordings_with_other_channels_are_not_mixed(tmp_path, rng):
     from tests.features.test_preprocess import record
 
