@@ -2,10 +2,11 @@
 
 ``python benchmarks/bench_null.py --seeds 20``: 8 subjects x 40 trials of 1/f noise with slow drift
 (:mod:`physioemo.experiments.null_data`), each trial rated high or low by a coin; trials that are
-said rightly over all seeds, beside the binomial band around chance. Hours for all models and
-protocols; ``--models``, ``--protocols`` and ``--trial-seconds`` choose. ``--rows FILE`` keeps what
-is finished, a line for each seed, protocol and model: a run that was stopped goes on from there,
-several may write to one file, and ``--seeds 0`` prints its table.
+said rightly over all seeds, beside the binomial band around chance and Student's t interval over
+seeds: what is said of the trials of one seed hangs together, that of two seeds does not. Hours for
+all models and protocols; ``--models``, ``--protocols`` and ``--trial-seconds`` choose. ``--rows
+FILE`` keeps what is finished, a line for each seed, protocol and model: a run that was stopped goes
+on from there, several may write to one file, and ``--seeds 0`` prints its table.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom
+from scipy.stats import binom, t
 
 from physioemo.experiments.estimators import ESTIMATORS
 from physioemo.experiments.null_data import null_recordings, study_data
@@ -147,16 +148,19 @@ def found(
 def told(rows: list[dict[str, Any]], seconds: float) -> None:
     """Print what there is so far."""
     print(f"\n{seconds:.0f} s\n")
-    print("| protocol | model | seeds | right | of | share | 95 % band | |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| protocol | model | seeds | right | of | share | 95 % band | | 95 % over seeds |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for protocol, model in sorted({(r["protocol"], r["model"]) for r in rows}):
         own = [r for r in rows if (r["protocol"], r["model"]) == (protocol, model)]
         right, n = sum(r["right"] for r in own), sum(r["of"] for r in own)
         low, high = binom.ppf([0.025, 0.975], n, 0.5) / n
         inside = "inside" if low <= right / n <= high else "OUTSIDE"
+        shares = np.array([r["right"] / r["of"] for r in own])
+        far = t.ppf(0.975, len(own) - 1) * shares.std(ddof=1) / len(own) ** 0.5 if own[1:] else 0.5
         print(
             f"| {protocol} | {model} | {len({r['seed'] for r in own})} | {right} | {n} "
-            f"| {right / n:.4f} | {low:.4f}-{high:.4f} | {inside} |",
+            f"| {right / n:.4f} | {low:.4f}-{high:.4f} | {inside} "
+            f"| {shares.mean() - far:.4f}-{shares.mean() + far:.4f} |",
             flush=True,
         )
 
