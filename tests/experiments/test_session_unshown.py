@@ -13,7 +13,7 @@ from physioemo.experiments.session.run import SessionOptions, _standing
 from physioemo.experiments.session.story import tell_story
 from physioemo.experiments.session.verify import session_events, verify_session
 from physioemo.experiments.training import untrained_decoder
-from tests.experiments.test_session_run import has_begun, protocol, running, wait_for
+from tests.experiments.short_sessions import has_begun, protocol, running, wait_for
 from tests.simulated import simulated_recording
 
 pytestmark = pytest.mark.lsl
